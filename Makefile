@@ -1,0 +1,51 @@
+# The project's commands. CI calls `make test`; everything here works on a machine with Python and make alone.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.installed
+DEMO   := .demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check ui lint types bench lock clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "python: too old (was $$($(PYTHON) -V 2>&1); expected 3.11, 3.12 or 3.13). Run: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Making $(VENV) from requirements.lock (once, about a minute)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY) ## Two simulated days of four venues through Dagster, from instruments to candles
+	@$(BIN)/tickhandler demo --home $(DEMO)
+
+ui: $(READY) ## Dagster's web page over the demo's instance, the sandbox behind it
+	@$(BIN)/tickhandler ui --home $(DEMO)
+
+test: lint types ## Everything a change has to pass
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+check: test ## The same as test
+
+lint: $(READY) ## Style, layers and size budgets
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(READY) ## Static types
+	@$(BIN)/mypy
+
+bench: $(READY) ## CPU-seconds and memory beside the limit and the peers
+	@$(BIN)/python benchmarks/run.py
+
+lock: ## Re-make requirements.lock (needs uv)
+	uv pip compile --universal --no-strip-extras --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --group dev pyproject.toml -o requirements.lock
+
+clean: ## Remove the virtual environment, the demo and all caches
+	rm -rf $(VENV) $(DEMO) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
