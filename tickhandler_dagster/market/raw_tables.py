@@ -66,6 +66,7 @@ class RawTable:
             name=f"raw_ticks_{self.data_type.value.lower()}",
             grain=f"one {self.data_type} row of the vendor's file, in order of arrival",
             columns=tuple(column.stored for column in self.columns),
+            sorted_by="local_timestamp",
         )
 
 

@@ -56,6 +56,19 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class RowRule:
+    """Something that holds between the columns of every row.
+
+    Attributes:
+        name: What is true when it holds.
+        holds: A Boolean expression over the columns; null counts as true.
+    """
+
+    name: str
+    holds: pl.Expr
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A stored table.
 
@@ -64,12 +77,16 @@ class Table:
         grain: What one row is.
         columns: In stored order.
         key: Columns that identify a row; empty where rows are events that may repeat.
+        rules: What holds between columns.
+        sorted_by: A column whose values never decrease; empty where there is no such order.
     """
 
     name: str
     grain: str
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
+    rules: tuple[RowRule, ...] = ()
+    sorted_by: str = ""
 
     def column(self, name: str) -> Column:
         """The column of that name; `KeyError` where there is none."""

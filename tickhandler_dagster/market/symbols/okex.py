@@ -1,0 +1,61 @@
+"""Symbols of OKX: `BASE-QUOTE`, then `SWAP`, a date, or a date with strike and right.
+
+What belongs here: spelling. Each of the venue's four datasets holds one kind only; another kind is
+not in the grammar.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tickhandler_dagster.market.instrument_key import (
+    InstrumentKey,
+    InstrumentType,
+    OptionType,
+    canonical_strike,
+)
+from tickhandler_dagster.market.symbols.expiry_codes import YEAR_MONTH_DAY, year_month_day
+from tickhandler_dagster.market.symbols.parsed_symbol import ParsedSymbol, coin_settled, linear
+from tickhandler_dagster.market.venues import VenueId
+
+# A quote asset that is not here may stand for another kind of contract; such a symbol is reported,
+# not read as linear.
+_CONTRACT = r"(?P<base>[^-]+)-(?P<quote>USDT|USDC|USD)"
+_DATED = rf"{_CONTRACT}-(?P<expiry>{YEAR_MONTH_DAY})"
+_SYMBOLS: Mapping[tuple[VenueId, InstrumentType], re.Pattern[str]] = MappingProxyType(
+    {
+        (VenueId.OKEX, InstrumentType.SPOT_PAIR): re.compile(r"(?P<base>[^-]+)-(?P<quote>[^-]+)"),
+        (VenueId.OKEX_SWAP, InstrumentType.PERPETUAL): re.compile(rf"{_CONTRACT}-SWAP"),
+        (VenueId.OKEX_FUTURES, InstrumentType.FUTURE): re.compile(_DATED),
+        (VenueId.OKEX_OPTIONS, InstrumentType.OPTION): re.compile(
+            rf"{_DATED}-(?P<strike>[0-9]+(?:\.[0-9]+)?)-(?P<right>[CP])"
+        ),
+    }
+)
+_RIGHTS = MappingProxyType({"C": OptionType.CALL, "P": OptionType.PUT})
+
+
+def parse(venue: VenueId, kind: InstrumentType, symbol: str) -> ParsedSymbol | None:
+    """`BTC-USDT`, `BTC-USD-SWAP`, `BTC-USDT-241227`, `BTC-USD-200327-8500-P`."""
+    pattern = _SYMBOLS.get((venue, kind))
+    match = None if pattern is None else pattern.fullmatch(symbol)
+    if match is None:
+        return None
+    parts = match.groupdict()
+    expiry = year_month_day(parts["expiry"]) if kind.is_dated else None
+    if kind.is_dated and expiry is None:
+        return None
+    is_option = kind is InstrumentType.OPTION
+    key = InstrumentKey(
+        venue,
+        kind,
+        parts["base"],
+        parts["quote"],
+        expiry=expiry,
+        strike=canonical_strike(parts["strike"]) if is_option else None,
+        option_type=_RIGHTS[parts["right"]] if is_option else None,
+    )
+    is_coin_settled = kind is not InstrumentType.SPOT_PAIR and key.quote == "USD"
+    return coin_settled(key) if is_coin_settled else linear(key)
