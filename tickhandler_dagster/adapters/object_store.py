@@ -1,0 +1,257 @@
+"""Where the lake's bytes are: the `ObjectStore` Protocol and its local folder.
+
+What belongs here: bytes under relative paths, written atomically, and errors of the device as
+errors of ours. What does
+not: what the bytes mean (`parquet.py`, `lake.py`) and how paths are formed (`market/paths.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from tickhandler_dagster.adapters.leftovers import owner_tag, sweep_leftovers
+from tickhandler_dagster.market.errors import (
+    InvalidSetting,
+    StorageDenied,
+    StorageFull,
+    TickhandlerError,
+)
+
+SCRATCH_FOLDER = "_scratch"
+
+_COPY_BYTES = 8 * 1024 * 1024
+DEVICE_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+)
+"""Error numbers that speak of the device, whoever meets them."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+class ObjectStore(Protocol):
+    """Objects under relative paths; a reader sees the old object or the new one, never a part."""
+
+    def read(self, path: str) -> bytes | None:
+        """The object's bytes; None where there is none."""
+        ...
+
+    def write(self, path: str, data: bytes) -> None:
+        """Store `data` under `path` atomically."""
+        ...
+
+    def publish(self, local_file: Path, path: str) -> None:
+        """Move a finished local file to `path` atomically; the file is gone afterwards."""
+        ...
+
+    def size(self, path: str) -> int | None:
+        """The object's size in bytes; None where there is none."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Remove the object; nothing happens where there is none."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Paths of all objects that begin with `prefix`, sorted."""
+        ...
+
+    def uri(self, path: str) -> str:
+        """The address under which polars and pyarrow scan the object."""
+        ...
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """A private local folder, removed at the end; its files publish without a copy."""
+        ...
+
+
+class LocalObjectStore:
+    """Objects as files under a folder.
+
+    A new object is first a file in the scratch folder of the same root, is flushed to the device
+    and then renamed. One scratch folder for all writers keeps half files out of the folders people
+    look into, and lets the leftovers of a killed writer be found without walking the lake.
+
+    Args:
+        root: The lake's folder; made when the first object is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+
+    @property
+    def root(self) -> Path:
+        """The lake's folder."""
+        return self._root
+
+    def read(self, path: str) -> bytes | None:
+        """The object's bytes; None where there is none.
+
+        Raises:
+            StorageDenied: the folder or the file may not be read.
+        """
+        with storage_errors(self._file(path)):
+            try:
+                return self._file(path).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write(self, path: str, data: bytes) -> None:
+        """Store `data` under `path` atomically.
+
+        Raises:
+            StorageFull: the device has no space left.
+            StorageDenied: the folder may not be written.
+        """
+        with self.scratch() as folder, storage_errors(self._file(path)):
+            temporary = folder / "object"
+            temporary.write_bytes(data)
+            self.publish(temporary, path)
+
+    def publish(self, local_file: Path, path: str) -> None:
+        """Move a finished local file to `path` atomically; the file is gone afterwards.
+
+        Raises:
+            StorageFull: the device has no space left.
+            StorageDenied: the folder may not be written.
+        """
+        target = self._file(path)
+        with storage_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _replace(local_file, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                _copy_beside(local_file, target)
+
+    def size(self, path: str) -> int | None:
+        """The object's size in bytes; None where there is none."""
+        with storage_errors(self._file(path)):
+            try:
+                return self._file(path).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def delete(self, path: str) -> None:
+        """Remove the object; nothing happens where there is none."""
+        with storage_errors(self._file(path)):
+            self._file(path).unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Paths of all objects that begin with `prefix`, sorted; temporary files are no objects."""
+        folder = self._root / prefix.rpartition("/")[0]
+        with storage_errors(folder):
+            paths = sorted(
+                file.relative_to(self._root).as_posix()
+                for file in folder.rglob("*")
+                if file.is_file()
+            )
+        yield from (path for path in paths if path.startswith(prefix) and not _is_temporary(path))
+
+    def uri(self, path: str) -> str:
+        """The file's absolute path."""
+        return str(self._file(path))
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A private folder on the lake's device, removed at the end.
+
+        Raises:
+            StorageFull: the device has no space left.
+            StorageDenied: the lake's root may not be written.
+        """
+        home = self._root / SCRATCH_FOLDER
+        with storage_errors(home):
+            home.mkdir(parents=True, exist_ok=True)
+            sweep_leftovers(home)
+            folder = Path(tempfile.mkdtemp(prefix=f"{owner_tag()}-", dir=home))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _file(self, path: str) -> Path:
+        return self._root / path
+
+
+@contextlib.contextmanager
+def storage_errors(subject: str | Path) -> Iterator[None]:
+    """Device errors inside the block become errors of ours that name `subject`.
+
+    Raises:
+        StorageFull: no space, or no quota, is left.
+        StorageDenied: reading or writing is not permitted.
+        InvalidSetting: `LAKE_ROOT` leads through something that is not a folder, or the device
+            fails otherwise.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, subject) from error
+
+
+def storage_error(error: OSError, subject: str | Path) -> TickhandlerError:
+    """The error of ours that a device error stands for."""
+    subject = str(error.filename or subject)
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    if error.errno in _FULL:
+        return StorageFull(
+            subject,
+            reason,
+            remedy="Free space on the device of LAKE_ROOT; the next run goes on from here",
+        )
+    if error.errno in _DENIED:
+        return StorageDenied(
+            subject,
+            reason,
+            remedy="Give this user read and write permission, or set LAKE_ROOT to another folder",
+        )
+    return InvalidSetting(
+        subject,
+        reason,
+        expected="a folder on a working device",
+        remedy="Set LAKE_ROOT to such a folder",
+    )
+
+
+def _replace(source: Path, target: Path) -> None:
+    _flush(source)
+    source.replace(target)
+    _flush(target.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy_beside(source: Path, target: Path) -> None:
+    """Across devices a rename cannot work; only there does a temporary stand beside the object."""
+    sweep_leftovers(target.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{owner_tag()}-", suffix=".tmp", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with source.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
+            shutil.copyfileobj(reader, writer, _COPY_BYTES)
+        _replace(temporary, target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    source.unlink()
+
+
+def _is_temporary(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return path.startswith(f"{SCRATCH_FOLDER}/") or (name.startswith(".") and name.endswith(".tmp"))

@@ -1,0 +1,40 @@
+"""Reading a stored table piece by piece, so that memory does not grow with the file.
+
+What does not belong here: what is done with the pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.market.errors import CorruptData
+from tickhandler_dagster.market.paths import LakeObject
+
+BATCH_ROWS = 262_144
+
+
+def read_batches(
+    lake: Lake, item: LakeObject, *, batch_rows: int = BATCH_ROWS
+) -> Iterator[pl.DataFrame]:
+    """The stored table's rows in order, at most `batch_rows` at a time; nothing for no object.
+
+    Raises:
+        CorruptData: the object is not readable Parquet.
+    """
+    if not lake.exists(item):
+        return
+    try:
+        with pq.ParquetFile(lake.store.uri(item.path)) as file:
+            if not file.metadata.num_rows:
+                yield pl.DataFrame(pl.from_arrow(file.schema_arrow.empty_table()))
+            for batch in file.iter_batches(batch_rows):
+                yield pl.DataFrame(pl.from_arrow(batch))
+    except pa.ArrowInvalid as error:
+        raise CorruptData(
+            item.path, "the object cannot be read", remedy="Delete it and run the partition again"
+        ) from error
