@@ -1,0 +1,167 @@
+"""Bars and manifests in the lake: writing what changed, knowing what is up to date.
+
+What belongs here: objects of the candle layer. What does not: what the bars hold (`market/bars`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.market.bars.frame import KERNEL_VERSION
+from tickhandler_dagster.market.bars.status import BarStatus
+from tickhandler_dagster.market.bars.versions import BarChanges, with_versions
+from tickhandler_dagster.market.candle_manifest_table import (
+    CANDLE_MANIFEST_TABLE,
+    CandleManifestRow,
+    candle_manifest_frame,
+    candle_manifest_rows,
+)
+from tickhandler_dagster.market.candle_table import CANDLE_TABLE
+from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.paths import CandleFile, CandleManifest
+from tickhandler_dagster.market.timeframes import Timeframe
+from tickhandler_dagster.pipeline.candle_build import BuiltDay
+from tickhandler_dagster.pipeline.candle_inputs import InstrumentDay
+
+StoredRows = dict[Timeframe, dict[str, CandleManifestRow]]
+"""Manifest rows by timeframe and instrument key."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedBars:
+    """What publishing one file did.
+
+    Attributes:
+        row: Its manifest row.
+        changes: Bars by what became of them.
+        was_written: The file's bytes changed.
+    """
+
+    row: CandleManifestRow
+    changes: BarChanges
+    was_written: bool
+
+
+def read_candle_manifests(
+    lake: Lake, cell: VenueDay, timeframes: Sequence[Timeframe]
+) -> StoredRows:
+    """The manifests in the lake; empty where a partition was never built.
+
+    Raises:
+        CorruptData: a manifest is not readable.
+    """
+    found: StoredRows = {}
+    for timeframe in timeframes:
+        frame = lake.read_table(CandleManifest(cell.date, timeframe, cell.venue))
+        rows = [] if frame is None else candle_manifest_rows(frame)
+        found[timeframe] = {row.instrument_key: row for row in rows}
+    return found
+
+
+def is_up_to_date(inputs: InstrumentDay, *, lake: Lake, cell: VenueDay, stored: StoredRows) -> bool:
+    """Every timeframe has bars in the lake that were built from these very inputs."""
+    key, digest = inputs.facts.instrument_key, inputs.digest
+    return all(
+        key in rows
+        and rows[key].inputs_sha256 == digest
+        and lake.size(CandleFile(cell.date, timeframe, key)) == rows[key].bytes
+        for timeframe, rows in stored.items()
+    )
+
+
+def publish_bars(
+    built: BuiltDay,
+    timeframe: Timeframe,
+    *,
+    lake: Lake,
+    cell: VenueDay,
+    inputs: InstrumentDay,
+    stored: CandleManifestRow | None,
+) -> PublishedBars:
+    """Store the bars of a timeframe where they differ from the ones in the lake.
+
+    Raises:
+        CorruptData: the stored file is not readable.
+        StorageFull: the device has no space left.
+        StorageDenied: the lake may not be written.
+    """
+    item = CandleFile(cell.date, timeframe, inputs.facts.instrument_key)
+    old = lake.read_table(item)
+    bars, changes = with_versions(built.frames[timeframe], old)
+    if stored is not None and old is not None and bars.equals(old):
+        size, digest, was_written = stored.bytes, stored.content_sha256, False
+    else:
+        written = lake.write_table(
+            item,
+            bars,
+            CANDLE_TABLE,
+            metadata={
+                "kernel_version": KERNEL_VERSION,
+                "is_simulated": str(inputs.is_simulated).lower(),
+            },
+            sorted_by=("ts_open",),
+        )
+        size, digest, was_written = written.bytes, written.sha256, True
+    row = _manifest_row(built, timeframe, bars, cell=cell, inputs=inputs, stored_as=(size, digest))
+    return PublishedBars(row, changes, was_written=was_written)
+
+
+def write_candle_manifests(
+    lake: Lake, cell: VenueDay, rows: StoredRows, *, stored: StoredRows
+) -> dict[Timeframe, pl.DataFrame]:
+    """The manifests as frames, stored where they differ from the ones in the lake."""
+    frames = {}
+    for timeframe, by_key in rows.items():
+        item = CandleManifest(cell.date, timeframe, cell.venue)
+        frames[timeframe] = candle_manifest_frame(by_key.values())
+        if by_key != stored[timeframe] or not lake.exists(item):
+            lake.write_table(
+                item, frames[timeframe], CANDLE_MANIFEST_TABLE, sorted_by=("instrument_key",)
+            )
+    return frames
+
+
+def _manifest_row(
+    built: BuiltDay,
+    timeframe: Timeframe,
+    bars: pl.DataFrame,
+    *,
+    cell: VenueDay,
+    inputs: InstrumentDay,
+    stored_as: tuple[int, str],
+) -> CandleManifestRow:
+    counts: Mapping[str, int] = dict(bars["status"].value_counts().iter_rows())
+    own = inputs.own
+    sources = inputs.facts.sources
+    size, digest = stored_as
+    return CandleManifestRow(
+        date=cell.date,
+        venue=cell.venue,
+        timeframe=timeframe,
+        instrument_key=inputs.facts.instrument_key,
+        trades_state=inputs.state,
+        bars=bars.height,
+        **{status.value: counts.get(status.value, 0) for status in BarStatus},
+        final_bars=int(bars["is_final"].sum()),
+        trades=int(bars["trade_count"].sum()),
+        rows_used=built.rows,
+        own_file_rows=0 if own is None else own.rows,
+        own_rows_used=built.own_rows,
+        own_rows_other_days=0 if own is None else own.rows_before_day + own.rows_after_day,
+        previous_rows_used=built.previous_rows,
+        next_rows_used=built.next_rows,
+        bytes=size,
+        content_sha256=digest,
+        source_sha256=tuple(
+            digest
+            for digest in (sources.previous, sources.own, sources.following)
+            if digest is not None
+        ),
+        inputs_sha256=inputs.digest,
+        is_simulated=inputs.is_simulated,
+        kernel_version=KERNEL_VERSION,
+    )

@@ -1,0 +1,160 @@
+"""Building the bars of a venue's day: all timeframes of an instrument from one reading.
+
+What belongs here: the use case from cell to manifests. What does not: its steps, which are
+`candle_inputs.py`, `candle_build.py` and `candle_files.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.market.bars.day import ALL_TIMEFRAMES
+from tickhandler_dagster.market.bars.versions import BarChanges
+from tickhandler_dagster.market.catalog import ExchangeCatalog
+from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.progress import OnProgress, Progress
+from tickhandler_dagster.market.timeframes import Timeframe
+from tickhandler_dagster.pipeline.candle_build import build_instrument
+from tickhandler_dagster.pipeline.candle_files import (
+    StoredRows,
+    is_up_to_date,
+    publish_bars,
+    read_candle_manifests,
+    write_candle_manifests,
+)
+from tickhandler_dagster.pipeline.candle_inputs import InstrumentDay, instrument_days
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandlesResult:
+    """What a build did.
+
+    Attributes:
+        cell: The day and venue.
+        manifests: One frame of `CANDLE_MANIFEST_TABLE` per timeframe.
+        instruments: Instruments that have bars.
+        built: Instruments built in this run; the others were up to date.
+        files_written: Candle files whose bytes changed.
+        changes: Bars by what became of them, over all timeframes.
+    """
+
+    cell: VenueDay
+    manifests: Mapping[Timeframe, pl.DataFrame]
+    instruments: int
+    built: int
+    files_written: int
+    changes: BarChanges
+
+    @property
+    def trades(self) -> int:
+        """Trades in the bars; the same number in every timeframe."""
+        return max(
+            (int(manifest["trades"].sum()) for manifest in self.manifests.values()), default=0
+        )
+
+    @property
+    def is_no_op(self) -> bool:
+        """Everything was up to date."""
+        return self.built == 0
+
+
+class _Run:
+    """What a build has done so far."""
+
+    def __init__(self, lake: Lake, cell: VenueDay, stored: StoredRows) -> None:
+        self._lake = lake
+        self._cell = cell
+        self._stored = stored
+        self.rows: StoredRows = {timeframe: {} for timeframe in stored}
+        self.built = 0
+        self.files_written = 0
+        self.changes = BarChanges()
+        self.bars = 0
+        self.bytes = 0
+
+    def process(self, inputs: InstrumentDay) -> None:
+        """Build and publish the instrument's bars, or take over what is up to date."""
+        key = inputs.facts.instrument_key
+        if is_up_to_date(inputs, lake=self._lake, cell=self._cell, stored=self._stored):
+            for timeframe, rows in self._stored.items():
+                self.rows[timeframe][key] = rows[key]
+        else:
+            self._build(inputs)
+        self.bars += sum(rows[key].bars for rows in self.rows.values())
+
+    def _build(self, inputs: InstrumentDay) -> None:
+        key = inputs.facts.instrument_key
+        built = build_instrument(inputs, lake=self._lake, timeframes=tuple(self._stored))
+        self.built += 1
+        for timeframe, rows in self._stored.items():
+            published = publish_bars(
+                built,
+                timeframe,
+                lake=self._lake,
+                cell=self._cell,
+                inputs=inputs,
+                stored=rows.get(key),
+            )
+            self.rows[timeframe][key] = published.row
+            self.files_written += published.was_written
+            self.bytes += published.row.bytes if published.was_written else 0
+            self.changes += published.changes
+
+
+def build_candles(
+    cell: VenueDay,
+    *,
+    lake: Lake,
+    catalog: ExchangeCatalog,
+    universe: pl.DataFrame,
+    timeframes: Sequence[Timeframe] = ALL_TIMEFRAMES,
+    on_progress: OnProgress | None = None,
+) -> CandlesResult:
+    """Build the bars of a cell and store what changed.
+
+    An instrument whose inputs are those its stored bars were built from is left alone without
+    reading a tick. A run that is killed leaves whole files and the old manifests; the next run
+    builds what they do not vouch for.
+
+    Args:
+        cell: The UTC day of the bars, and the venue.
+        lake: Where raw ticks are read and bars are written.
+        catalog: The venue's catalogue, for reported gaps.
+        universe: The venue's instruments on the day, of `INSTRUMENTS_TABLE`.
+        timeframes: Which bars to build.
+        on_progress: Called after each instrument.
+
+    Raises:
+        MissingUpstream: the raw trades of the day were never ingested.
+        CorruptData: raw rows cannot be read, or do not add up with their manifest or the bars.
+        StorageFull: the device has no space left.
+        StorageDenied: the lake may not be read or written.
+    """
+    days = instrument_days(cell, lake=lake, catalog=catalog, universe=universe)
+    stored = read_candle_manifests(lake, cell, timeframes)
+    run = _Run(lake, cell, stored)
+    for done, inputs in enumerate(days, start=1):
+        run.process(inputs)
+        if on_progress is not None:
+            on_progress(
+                Progress(
+                    f"candles {cell}",
+                    done,
+                    len(days),
+                    "instruments",
+                    rows=run.bars,
+                    bytes=run.bytes,
+                )
+            )
+    return CandlesResult(
+        cell=cell,
+        manifests=write_candle_manifests(lake, cell, run.rows, stored=stored),
+        instruments=len(days),
+        built=run.built,
+        files_written=run.files_written,
+        changes=run.changes,
+    )

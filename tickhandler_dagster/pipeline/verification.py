@@ -1,0 +1,115 @@
+"""Reading back what a partition stored and holding it against its table.
+
+What belongs here: which objects are read. The rules are the tables' (`market`), what a failure
+means is `checks/`. Files are read in batches: a check of a day with forty million rows needs the
+memory of one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.adapters.table_batches import read_batches
+from tickhandler_dagster.market.candle_manifest_table import CANDLE_MANIFEST_TABLE
+from tickhandler_dagster.market.candle_table import CANDLE_TABLE
+from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
+from tickhandler_dagster.market.manifest_table import ManifestRow
+from tickhandler_dagster.market.paths import CandleFile, InstrumentsFile, LakeObject, RawTickFile
+from tickhandler_dagster.market.raw_tables import RAW_TABLES
+from tickhandler_dagster.market.schema_check import SchemaCheck, SchemaFailure, SchemaReport
+from tickhandler_dagster.market.states import DataState
+from tickhandler_dagster.market.tables import Table
+from tickhandler_dagster.market.timeframes import Timeframe
+
+
+def verify_stored(
+    lake: Lake, table: Table, items: Iterable[tuple[str, LakeObject]]
+) -> SchemaReport:
+    """All broken rules over the stored objects.
+
+    Args:
+        lake: Where they are.
+        table: What each should be.
+        items: (subject, object) pairs; the subject names the rows in the report.
+
+    Raises:
+        CorruptData: an object is not readable at all.
+    """
+    check = SchemaCheck(table)
+    return check.run(
+        (subject, batch) for subject, item in items for batch in read_batches(lake, item)
+    )
+
+
+def verify_raw_ticks(lake: Lake, rows: Iterable[ManifestRow]) -> SchemaReport:
+    """All broken rules over the files that the manifest rows of one data type call present."""
+    present = [row for row in rows if row.state is DataState.PRESENT]
+    if not present:
+        return SchemaReport()
+    return verify_stored(
+        lake,
+        RAW_TABLES[present[0].data_type].stored,
+        (
+            (row.instrument_key, RawTickFile(row.date, row.data_type, row.instrument_key))
+            for row in present
+        ),
+    )
+
+
+def verify_instruments(lake: Lake, cell: VenueDay) -> SchemaReport:
+    """All broken rules of the cell's universe."""
+    item = InstrumentsFile(cell.date, cell.venue)
+    return verify_stored(lake, INSTRUMENTS_TABLE, [(str(cell), item)])
+
+
+@dataclass(frozen=True, slots=True)
+class CandleVerdict:
+    """What reading back a candle partition of one timeframe found.
+
+    Attributes:
+        schema: Broken rules of the bars.
+        conservation: Broken sums: rows read, rows used, trades in bars.
+        trades: Trades in the stored bars.
+    """
+
+    schema: SchemaReport
+    conservation: SchemaReport
+    trades: int
+
+
+def verify_candles(
+    lake: Lake, cell: VenueDay, timeframe: Timeframe, manifest: pl.DataFrame
+) -> CandleVerdict:
+    """Hold the stored bars against their table and their counts against the manifest.
+
+    Args:
+        lake: Where they are.
+        cell: Day and venue of the bars.
+        timeframe: Which bars.
+        manifest: The partition's rows of `CANDLE_MANIFEST_TABLE`.
+
+    Raises:
+        CorruptData: an object is not readable at all.
+    """
+    counted: dict[str, int] = {}
+
+    def batches() -> Iterator[tuple[str, pl.DataFrame]]:
+        for key in manifest["instrument_key"]:
+            counted[key] = 0
+            for batch in read_batches(lake, CandleFile(cell.date, timeframe, key)):
+                counted[key] += int(batch["trade_count"].sum())
+                yield key, batch
+
+    schema = SchemaCheck(CANDLE_TABLE).run(batches())
+    conservation = SchemaCheck(CANDLE_MANIFEST_TABLE).run([(str(cell), manifest)])
+    conservation.failures += [
+        SchemaFailure(key, "trade_count", f"sums to {said}", said, (str(counted[key]),))
+        for key, said in manifest.select("instrument_key", "trades").iter_rows()
+        if counted[key] != said
+    ]
+    return CandleVerdict(schema, conservation, sum(counted.values()))
