@@ -95,24 +95,24 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file_encoding="utf-8")
 
     tardis_api_key: SecretStr | None = Field(
-        None,
+        default=None,
         description="Key of the vendor; without one only the first day of each month is served.",
         json_schema_extra=_rule(
             f"a text that starts with {_KEY_PREFIX}", "Copy the key as the vendor mailed it"
         ),
     )
     tardis_endpoint: AnyHttpUrl = Field(
-        AnyHttpUrl("https://api.tardis.dev/v1"),
+        default=AnyHttpUrl("https://api.tardis.dev/v1"),
         description="Address of the metadata API.",
         json_schema_extra=_ENDPOINT,
     )
     tardis_datasets_endpoint: AnyHttpUrl = Field(
-        AnyHttpUrl("https://datasets.tardis.dev/v1"),
+        default=AnyHttpUrl("https://datasets.tardis.dev/v1"),
         description="Address of the dataset files.",
         json_schema_extra=_ENDPOINT,
     )
     gcp_project_id: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$",
         description="Google Cloud project; for the cloud lake and warehouse.",
         json_schema_extra=_rule(
@@ -120,12 +120,12 @@ class Settings(BaseSettings):
         ),
     )
     gcp_credentials_path: Path | None = Field(
-        None,
+        default=None,
         description="Service account file; application default credentials where it is not set.",
         json_schema_extra=_rule("a file that exists", "Correct the path or leave it out"),
     )
     gcs_bucket: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$",
         description="Bucket of the cloud lake.",
         json_schema_extra=_rule(
@@ -133,76 +133,76 @@ class Settings(BaseSettings):
         ),
     )
     lake_root: Annotated[Path, BeforeValidator(_lake_root)] = Field(
-        Path("lake"),
+        default=Path("lake"),
         validate_default=True,
         description="Folder that holds the lake.",
         json_schema_extra=_rule("a local folder", "Give a path; it is made if it does not exist"),
     )
     log_level: str = Field(
-        "INFO",
+        default="INFO",
         pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$",
         description="Least severe message that is logged.",
         json_schema_extra=_rule("DEBUG, INFO, WARNING, ERROR or CRITICAL", "Use one of them"),
     )
     max_concurrent_requests: int = Field(
-        50,
+        default=50,
         ge=1,
         le=1000,
         description="Files downloaded at the same time, per process.",
         json_schema_extra=_rule("1 to 1000", "The vendor's throughput levels off near 30"),
     )
     download_max_workers: int = Field(
-        2,
+        default=2,
         ge=1,
         le=64,
         description="Files converted at the same time, per process.",
         json_schema_extra=_rule("1 to 64", "Use about one per core"),
     )
     max_parallel_uploads: int = Field(
-        20,
+        default=20,
         ge=1,
         le=500,
         description="Finished files published to the lake at the same time.",
         json_schema_extra=_rule("1 to 500", "Leave it out for the default"),
     )
     batch_size: int = Field(
-        1000,
+        default=1000,
         ge=1,
         description="Files of a partition taken up together; bounds the scratch space.",
         json_schema_extra=_rule("1 or more", "Lower it where the disk is small"),
     )
     memory_threshold_percent: int = Field(
-        90,
+        default=90,
         ge=10,
         le=100,
         description="No further file is started while the machine uses more of its memory.",
         json_schema_extra=_rule("10 to 100 percent", "Leave it out for the default"),
     )
     instrument_exchanges: _Venues = Field(
-        tuple(VenueId),
+        default=tuple(VenueId),
         min_length=1,
         description="Venues of the partition grid, in its order; append, never re-sort.",
         json_schema_extra=_VENUE_LIST,
     )
     download_venues: _Venues = Field(
-        tuple(VenueId),
+        default=tuple(VenueId),
         min_length=1,
         description="Venues whose ticks are fetched by default.",
         json_schema_extra=_VENUE_LIST,
     )
     download_data_types: _DataTypes = Field(
-        tuple(DataType),
+        default=tuple(DataType),
         min_length=1,
         description="Data types fetched by default.",
         json_schema_extra=_rule(f"a comma list of {', '.join(DataType)}", "Correct the name"),
     )
     partition_start_date: Annotated[dt.date, BeforeValidator(_date)] = Field(
-        dt.date(2024, 1, 1),
+        default=dt.date(2024, 1, 1),
         description="First day of the partition grid; move it earlier, not later.",
         json_schema_extra=_rule("YYYY-MM-DD", "Write the UTC day as in 2024-01-01"),
     )
     dagster_home: Path | None = Field(
-        None,
+        default=None,
         description="Folder in which Dagster keeps runs and events.",
         json_schema_extra=_rule("an absolute path", "Give the folder from the root on"),
     )
@@ -346,3 +346,11 @@ def _one_or_all(errors: list[InvalidSetting]) -> InvalidSetting:
         return errors[0]
     lines = "".join(f"\n  {error}" for error in errors)
     return InvalidSetting("settings", f"{len(errors)} are wrong", remedy=f"Correct each:{lines}")
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment for a process of ours that shall see these settings; the key is in it."""
+    values = {name: text for name, text in settings.variables().items() if text}
+    key = settings.tardis_api_key
+    secret = {"TARDIS_API_KEY": key.get_secret_value()} if key else {}
+    return {**os.environ, **values, **secret}

@@ -26,7 +26,7 @@ def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunction
             yield node
 
 
-@pytest.mark.parametrize("layer", ["market", "settings"])
+@pytest.mark.parametrize("layer", ["market", "adapters", "pipeline", "reporting", "sandbox", "settings"])
 def test_importing_a_lower_layer_loads_no_dagster(layer):
     code = (
         "import importlib, pkgutil, sys\n"
@@ -77,3 +77,17 @@ def test_no_broad_except(path):
             assert caught not in {"everything", "Exception", "BaseException"}, (
                 f"{_name(path)}:{node.lineno}"
             )
+
+
+def test_loading_the_definitions_pays_for_nothing_that_only_runs_need():
+    code = (
+        "import sys\n"
+        "from tickhandler_dagster.definitions import build_definitions\n"
+        "from tickhandler_dagster.settings import Settings\n"
+        "build_definitions(Settings()).get_repository_def()\n"
+        "heavy = {'pandera', 'pandas', 'aiohttp', 'matplotlib', 'tardis_dev', 'google', 'duckdb'}\n"
+        "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

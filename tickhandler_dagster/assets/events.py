@@ -1,0 +1,237 @@
+"""How the outcomes of cells become Dagster events, for one cell or for a range in one run.
+
+What belongs here: recording. Dagster gives a run over many partitions one result for all of them;
+here every cell gets its own materialization and its own check evaluations. The private import is
+the only one of the project, and is why Dagster's version is pinned exactly.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
+
+from tickhandler_dagster.assets.retries import as_dagster
+from tickhandler_dagster.checks.outcomes import CheckOutcome
+from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.errors import (
+    KeyLocked,
+    QuotaExhausted,
+    TickhandlerError,
+    TransientError,
+)
+from tickhandler_dagster.market.venues import VenueId
+
+
+@dataclass(frozen=True)
+class CellOutcome:
+    """What one run did for one cell of one asset.
+
+    Attributes:
+        metadata: For the materialization.
+        data_version: Changes when and only when the data changes.
+        checks: Every check of the asset, evaluated.
+        has_data: There is something in the lake for the cell; without it no materialization is
+            recorded.
+        problem: Why there is nothing, where that is an error.
+    """
+
+    metadata: Mapping[str, dg.MetadataValue]
+    data_version: str
+    checks: Sequence[CheckOutcome] = ()
+    has_data: bool = True
+    problem: TickhandlerError | None = None
+
+
+# A partition key as a value of ours: its text is the key.
+Cell: TypeAlias = VenueDay | VenueId
+Outcomes: TypeAlias = Mapping[dg.AssetKey, CellOutcome]
+CellT = TypeVar("CellT", VenueDay, VenueId)
+Event: TypeAlias = dg.MaterializeResult[Any] | dg.AssetCheckResult
+
+
+@dataclass
+class _Range:
+    done: dict[Cell, Outcomes] = field(default_factory=dict)
+    failed: dict[Cell, TickhandlerError] = field(default_factory=dict)
+
+
+def emit(
+    context: dg.AssetExecutionContext, cells: Sequence[CellT], work: Callable[[CellT], Outcomes]
+) -> Iterator[Event]:
+    """Do the work of every cell and record it.
+
+    Raises:
+        dagster.Failure: a cell failed for good; finished cells are recorded first.
+        dagster.RetryRequested: a cell failed in a way that another try can heal.
+    """
+    if len(cells) == 1:
+        yield from _emit_one(work, cells[0])
+    else:
+        yield from _emit_range(context, cells, work)
+
+
+def _emit_one(work: Callable[[CellT], Outcomes], cell: CellT) -> Iterator[Event]:
+    try:
+        outcomes = work(cell)
+    except TickhandlerError as error:
+        raise as_dagster(error) from error
+    for key, outcome in outcomes.items():
+        checks = [_check_result(key, check) for check in outcome.checks]
+        if outcome.has_data:
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata=outcome.metadata,
+                data_version=dg.DataVersion(outcome.data_version),
+                check_results=checks,
+            )
+        else:
+            yield from checks
+    for outcome in outcomes.values():
+        if outcome.problem is not None:
+            raise as_dagster(outcome.problem) from outcome.problem
+
+
+def _emit_range(
+    context: dg.AssetExecutionContext, cells: Sequence[CellT], work: Callable[[CellT], Outcomes]
+) -> Iterator[Event]:
+    found = _Range()
+    try:
+        _work_through(context, cells, work, found)
+    except BaseException:
+        _record(context, found.done)  # what is in the lake keeps its colour when the run is stopped
+        raise
+    is_whole = not found.failed and all(
+        outcome.has_data for outcomes in found.done.values() for outcome in outcomes.values()
+    )
+    if is_whole:
+        yield from _as_outputs(context, found.done)
+        _record(context, found.done, with_materializations=False)
+    else:
+        _record(context, found.done)
+    yield from _declared_checks(found.done)
+    if found.failed:
+        raise _summary(found, len(cells))
+
+
+def _work_through(
+    context: dg.AssetExecutionContext,
+    cells: Sequence[CellT],
+    work: Callable[[CellT], Outcomes],
+    found: _Range,
+) -> None:
+    for place, cell in enumerate(cells, start=1):
+        context.log.info("%s: %d of %d cells", cell, place, len(cells))
+        try:
+            outcomes = work(cell)
+        except TickhandlerError as error:
+            found.failed[cell] = error
+        else:
+            found.done[cell] = outcomes
+            problems = [outcome.problem for outcome in outcomes.values() if outcome.problem]
+            if problems:
+                found.failed[cell] = problems[0]
+        if isinstance(found.failed.get(cell), KeyLocked | QuotaExhausted):
+            return  # every further request of the range would meet the same lock
+
+
+def _as_outputs(
+    context: dg.AssetExecutionContext, done: Mapping[Cell, Outcomes]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """One output per asset, so that downstream steps run; metadata is each partition's own."""
+    for key in _keys(done):
+        for cell, outcomes in done.items():
+            context.add_asset_metadata(outcomes[key].metadata, key, partition_key=str(cell))
+        yield dg.MaterializeResult(asset_key=key)
+
+
+def _record(
+    context: dg.AssetExecutionContext,
+    done: Mapping[Cell, Outcomes],
+    *,
+    with_materializations: bool = True,
+) -> None:
+    for cell, outcomes in done.items():
+        for key, outcome in outcomes.items():
+            if with_materializations and outcome.has_data:
+                context.log_event(
+                    dg.AssetMaterialization(key, partition=str(cell), metadata=outcome.metadata)
+                )
+            for check in outcome.checks:
+                context.log_event(_evaluation(context.instance, key, cell, check))
+
+
+def _evaluation(
+    instance: dg.DagsterInstance, key: dg.AssetKey, cell: Cell, check: CheckOutcome
+) -> dg.AssetCheckEvaluation:
+    """An evaluation the check's grid shows: it names the materialization it is about."""
+    latest = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[str(cell)]), limit=1
+    ).records
+    target = (
+        AssetCheckEvaluationTargetMaterializationData(
+            storage_id=latest[0].storage_id,
+            run_id=latest[0].run_id,
+            timestamp=latest[0].timestamp,
+        )
+        if latest
+        else None
+    )
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=check.name.value,
+        passed=check.has_passed,
+        severity=check.severity,
+        metadata=check.metadata,
+        partition=str(cell),
+        target_materialization_data=target,
+    )
+
+
+def _declared_checks(done: Mapping[Cell, Outcomes]) -> Iterator[dg.AssetCheckResult]:
+    """The outputs a step with checks owes Dagster: each check once, for the range as a whole."""
+    for key in _keys(done):
+        by_name: dict[str, list[CheckOutcome]] = {}
+        for outcomes in done.values():
+            for check in outcomes[key].checks:
+                by_name.setdefault(check.name.value, []).append(check)
+        for name, checks in by_name.items():
+            bad = sum(not check.has_passed for check in checks)
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=name,
+                passed=not bad,
+                severity=checks[0].severity,
+                metadata={"cells": len(checks), "cells that failed": bad},
+            )
+
+
+def _keys(done: Mapping[Cell, Outcomes]) -> list[dg.AssetKey]:
+    return list(dict.fromkeys(key for outcomes in done.values() for key in outcomes))
+
+
+def _summary(found: _Range, cells: int) -> dg.Failure | dg.RetryRequested:
+    errors = list(found.failed.values())
+    if all(isinstance(error, TransientError) for error in errors):
+        return as_dagster(errors[0])
+    lines = "\n".join(f"{cell}: {error}" for cell, error in found.failed.items())
+    return dg.Failure(
+        description=(
+            f"{len(found.failed)} of {cells} cells failed; the others are recorded and are not "
+            f"done again.\n{lines}"
+        ),
+        allow_retries=False,
+    )
+
+
+def _check_result(key: dg.AssetKey, check: CheckOutcome) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=check.name.value,
+        passed=check.has_passed,
+        severity=check.severity,
+        metadata=check.metadata,
+    )

@@ -1,0 +1,130 @@
+"""The assets `raw_ticks/<data type>`: the vendor's daily files as verified Parquet."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import dagster as dg
+
+from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.assets import instruments
+from tickhandler_dagster.assets.columns import column_schema
+from tickhandler_dagster.assets.events import CellOutcome, Event, Outcomes, emit
+from tickhandler_dagster.assets.origin import origin
+from tickhandler_dagster.checks.outcomes import completeness_outcome, schema_outcome
+from tickhandler_dagster.checks.policy import CheckName, check_specs
+from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.raw_tables import RAW_TABLES
+from tickhandler_dagster.partitions.grid import Grid, cells_of
+from tickhandler_dagster.pipeline.exchange_catalog import stored_catalog
+from tickhandler_dagster.pipeline.raw_ticks import IngestLimits, RawTicksResult, ingest_raw_ticks
+from tickhandler_dagster.pipeline.universe import read_instruments
+from tickhandler_dagster.pipeline.verification import verify_raw_ticks
+from tickhandler_dagster.reporting import markdown
+from tickhandler_dagster.reporting.pictures import draw_states
+from tickhandler_dagster.resources.platform import ProgressListener, Vendor
+
+
+class RawTicksConfig(dg.Config):
+    """Run config of a raw asset.
+
+    Attributes:
+        force: Fetch every file again, also those that are there.
+    """
+
+    force: bool = False
+
+
+def raw_ticks_key(data_type: DataType) -> dg.AssetKey:
+    """The asset's key, `raw_ticks/<data type>`."""
+    return dg.AssetKey(["raw_ticks", data_type.value])
+
+
+def build_raw_ticks(grid: Grid) -> list[dg.AssetsDefinition]:
+    """One asset for every data type that a venue of the grid can have."""
+    return [_build(grid, data_type) for data_type in grid.by_type]
+
+
+def _build(grid: Grid, data_type: DataType) -> dg.AssetsDefinition:
+    key = raw_ticks_key(data_type)
+    days = grid.by_type[data_type]
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetDep(instruments.KEY, partition_mapping=grid.upstream_of(data_type))],
+        partitions_def=days,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=check_specs(key, (CheckName.SCHEMA_HOLDS, CheckName.COMPLETE), days),
+        output_required=False,
+        group_name="raw_ticks",
+        kinds={"parquet"},
+        metadata=column_schema(RAW_TABLES[data_type].stored),
+        description=(
+            f"{data_type}: verified ticks of every instrument of a venue and day.\n\n"
+            "The day is that of the vendor's file, cut by arrival time. A partition holds what "
+            "there is; its check `complete` says what there is not; running it again fetches only "
+            "what is missing."
+        ),
+    )
+    def raw_ticks(
+        context: dg.AssetExecutionContext,
+        config: RawTicksConfig,
+        *,
+        lake: dg.ResourceParam[Lake],
+        vendor: dg.ResourceParam[Vendor],
+        limits: dg.ResourceParam[IngestLimits],
+        progress: dg.ResourceParam[ProgressListener],
+    ) -> Iterator[Event]:
+        def ingest(cell: VenueDay) -> Outcomes:
+            result = ingest_raw_ticks(
+                cell,
+                data_type,
+                lake=lake,
+                catalog=stored_catalog(lake, cell.venue),
+                universe=read_instruments(lake, cell),
+                datasets=vendor.datasets,
+                limits=limits,
+                force=config.force,
+                on_progress=progress,
+            )
+            return {key: _outcome(lake, f"{key.to_user_string()} {cell}", result)}
+
+        yield from emit(context, cells_of(context), ingest)
+
+    return raw_ticks
+
+
+def _outcome(lake: Lake, title: str, result: RawTicksResult) -> CellOutcome:
+    rows = result.rows
+    states = Counter(str(row.state) for row in rows)
+    picture = draw_states(title, [(row.instrument_key, row.state) for row in rows])
+    stamps = [stamp for row in rows for stamp in (row.first_timestamp, row.last_timestamp) if stamp]
+    return CellOutcome(
+        metadata={
+            "source": origin(is_simulated=any(row.is_simulated for row in rows)),
+            "states": dg.MetadataValue.md(
+                markdown.picture(picture, title)
+                + "\n\n"
+                + markdown.table(["state", "instruments"], states.items())
+            ),
+            "instruments": dg.MetadataValue.int(len(rows)),
+            "dagster/partition_row_count": dg.MetadataValue.int(sum(row.rows for row in rows)),
+            "rows in quarantine": dg.MetadataValue.int(sum(row.quarantined_rows for row in rows)),
+            "size in bytes": dg.MetadataValue.int(sum(row.bytes for row in rows)),
+            "files fetched": dg.MetadataValue.int(result.fetched),
+            "files kept": dg.MetadataValue.int(result.reused),
+            "fetched bytes": dg.MetadataValue.int(result.fetched_bytes),
+        }
+        | (
+            {
+                "first exchange time": dg.MetadataValue.text(min(stamps).isoformat()),
+                "last exchange time": dg.MetadataValue.text(max(stamps).isoformat()),
+            }
+            if stamps
+            else {}
+        ),
+        data_version=result.data_version,
+        checks=(schema_outcome(verify_raw_ticks(lake, rows)), completeness_outcome(rows)),
+        has_data=result.has_data,
+        problem=result.problem,
+    )

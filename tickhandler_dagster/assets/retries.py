@@ -1,0 +1,22 @@
+"""Where our errors become Dagster's: permanent ones fail at once, transient ones are retried."""
+
+import dagster as dg
+
+from tickhandler_dagster.market.errors import QuotaExhausted, TickhandlerError, TransientError
+
+MAX_RETRIES = 3
+DEFAULT_WAIT_S = 30.0
+# A lock on the key lasts a quarter of an hour. A step that waits longer only holds a place in the
+# queue; the next schedule does it better.
+LONGEST_WAIT_S = 1_200.0
+
+
+def as_dagster(error: TickhandlerError) -> dg.Failure | dg.RetryRequested:
+    """What to raise: `RetryRequested` where another try can help soon, else `Failure`."""
+    if isinstance(error, TransientError) and not isinstance(error, QuotaExhausted):
+        wait = DEFAULT_WAIT_S if error.retry_after_s is None else error.retry_after_s
+        if wait <= LONGEST_WAIT_S:
+            return dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=wait)
+    return dg.Failure(
+        description=str(error), metadata={"error": type(error).__name__}, allow_retries=False
+    )

@@ -1,0 +1,72 @@
+"""The checks of the platform: name, severity, and whether a failure stops what is downstream.
+
+A check is named for what is true when it passes. An asset has at most two, since Dagster's status
+of partitioned checks grows with the square of the cells.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+import dagster as dg
+
+
+class CheckName(StrEnum):
+    """What is true when the check passes."""
+
+    SCHEMA_HOLDS = "schema_holds"
+    COMPLETE = "complete"
+    CONSERVES_TRADES = "conserves_trades"
+
+
+@dataclass(frozen=True)
+class CheckPolicy:
+    """How a check is taken.
+
+    Attributes:
+        severity: ERROR fails the step where the check blocks; WARN colours the cell and alerts.
+        is_blocking: Nothing downstream runs in the same run when it fails.
+        description: For the catalogue.
+    """
+
+    severity: dg.AssetCheckSeverity
+    is_blocking: bool
+    description: str
+
+
+POLICY: Mapping[CheckName, CheckPolicy] = MappingProxyType(
+    {
+        CheckName.SCHEMA_HOLDS: CheckPolicy(
+            dg.AssetCheckSeverity.ERROR,
+            is_blocking=True,
+            description="Every stored row obeys its table: types, nulls, bounds, order (Pandera).",
+        ),
+        CheckName.COMPLETE: CheckPolicy(
+            dg.AssetCheckSeverity.WARN,
+            is_blocking=False,
+            description="Everything expected is there; the metadata lists what is not and why.",
+        ),
+        CheckName.CONSERVES_TRADES: CheckPolicy(
+            dg.AssetCheckSeverity.ERROR,
+            is_blocking=True,
+            description="Every trade of the day is in exactly one bar, or in quarantine.",
+        ),
+    }
+)
+
+
+def check_specs(
+    key: dg.AssetKey, names: Iterable[CheckName], partitions_def: dg.PartitionsDefinition
+) -> list[dg.AssetCheckSpec]:
+    """The specs of an asset's checks, on the asset's own partitions."""
+    return [
+        dg.AssetCheckSpec(
+            name=name.value,
+            asset=key,
+            description=POLICY[name].description,
+            blocking=POLICY[name].is_blocking,
+            partitions_def=partitions_def,
+        )
+        for name in names
+    ]

@@ -1,0 +1,1 @@
+"""The `tickhandler` command: arguments in, text and exit codes out."""

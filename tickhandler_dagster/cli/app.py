@@ -1,0 +1,95 @@
+"""The command's modes and options, and the one place where an error becomes text and an exit code.
+
+What belongs here: reading arguments. What a mode does is in the module of its name, imported when
+it is chosen: `--help` must not pay for Dagster.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tickhandler_dagster.market.days import parse_date
+from tickhandler_dagster.market.errors import PermanentError, TickhandlerError
+from tickhandler_dagster.market.venues import parse_venue
+
+EXIT_FAILED_RUN = 1
+EXIT_PERMANENT = 2
+EXIT_TRANSIENT = 75  # sysexits' EX_TEMPFAIL: a script may call again later
+
+DEMO_VENUES = "binance,binance-futures,deribit,okex-swap"
+
+app = typer.Typer(
+    name="tickhandler",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help=__doc__.split("\n")[0],
+)
+
+Home = Annotated[Path, typer.Option(help="Folder of the demo: its lake and Dagster's instance.")]
+Start = Annotated[str, typer.Option(help="First UTC day, YYYY-MM-DD.")]
+End = Annotated[str, typer.Option(help="Last UTC day, included, YYYY-MM-DD.")]
+Venues = Annotated[str, typer.Option(help="Comma list of venues.")]
+Seed = Annotated[int, typer.Option(help="Seed of the simulated market.")]
+Scale = Annotated[float, typer.Option(help="Factor on the simulated number of rows.")]
+Port = Annotated[int, typer.Option(help="Port of the page or the server; 0 takes a free one.")]
+
+
+@app.command()
+def demo(  # noqa: PLR0917  (options, all given by name)
+    home: Home = Path(".demo"),
+    start_date: Start = "2024-08-08",
+    end_date: End = "2024-08-09",
+    venues: Venues = DEMO_VENUES,
+    seed: Seed = 7,
+    scale: Scale = 1.0,
+) -> None:
+    """Run simulated days through Dagster, from instruments to candles."""
+    from tickhandler_dagster.cli.demo import Demo, run_demo  # noqa: PLC0415  (see the charter)
+
+    is_whole = run_demo(
+        Demo(
+            home=home.absolute(),
+            start=parse_date(start_date),
+            end=parse_date(end_date),
+            venues=tuple(parse_venue(name) for name in venues.split(",")),
+            seed=seed,
+            scale=scale,
+        )
+    )
+    raise typer.Exit(0 if is_whole else EXIT_FAILED_RUN)
+
+
+@app.command()
+def ui(home: Home = Path(".demo"), port: Port = 3000) -> None:
+    """Open Dagster's page over the demo, the sandbox behind it."""
+    from tickhandler_dagster.cli.ui import run_ui  # noqa: PLC0415  (see the charter)
+
+    run_ui(home.absolute(), port=port)
+
+
+@app.command()
+def sandbox(
+    folder: Annotated[
+        Path | None, typer.Option(help="Serve these CSV datasets instead of the simulator.")
+    ] = None,
+    port: Port = 8000,
+    seed: Seed = 7,
+    scale: Scale = 1.0,
+) -> None:
+    """Serve the vendor's HTTP and datasets APIs on this machine."""
+    from tickhandler_dagster.cli.sandbox import run_sandbox  # noqa: PLC0415  (see the charter)
+
+    run_sandbox(folder, port=port, seed=seed, scale=scale)
+
+
+def main() -> None:
+    """Run the command; an error of ours is one line and an exit code, not a traceback."""
+    try:
+        app()
+    except TickhandlerError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(EXIT_PERMANENT if isinstance(error, PermanentError) else EXIT_TRANSIENT)

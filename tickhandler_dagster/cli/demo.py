@@ -1,0 +1,222 @@
+"""`tickhandler demo`: simulated days of some venues through Dagster, from listing to bars.
+
+What belongs here: which runs there are and in which order. The runs are real ones on a real
+instance: the page of `tickhandler ui` shows them and their partitions.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+from pydantic import AnyHttpUrl, SecretStr, TypeAdapter
+
+from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.adapters.object_store import LocalObjectStore
+from tickhandler_dagster.assets import exchange_catalog, instruments
+from tickhandler_dagster.assets.candles import candles_key
+from tickhandler_dagster.assets.raw_ticks import raw_ticks_key
+from tickhandler_dagster.cli.demo_screen import DemoScreen
+from tickhandler_dagster.definitions import build_definitions
+from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.errors import InvalidInput
+from tickhandler_dagster.market.timeframes import Timeframe
+from tickhandler_dagster.market.venues import VenueId
+from tickhandler_dagster.partitions.grid import VENUE, Grid, build_grid
+from tickhandler_dagster.pipeline.cell_summary import summarize_cell
+from tickhandler_dagster.resources.platform import ProgressListener
+from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
+from tickhandler_dagster.sandbox.server import SandboxServer
+from tickhandler_dagster.sandbox.simulator import Simulator
+from tickhandler_dagster.settings import Settings
+
+DEMO_FILE = "demo.json"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What to show.
+
+    Attributes:
+        home: Folder of the lake and of Dagster's instance.
+        start: First day.
+        end: Last day, included.
+        venues: Venues of the grid.
+        seed: Seed of the market.
+        scale: Factor on its rows.
+    """
+
+    home: Path
+    start: dt.date
+    end: dt.date
+    venues: tuple[VenueId, ...]
+    seed: int
+    scale: float
+
+    @property
+    def days(self) -> list[dt.date]:
+        """All days, earliest first."""
+        return [
+            self.start + dt.timedelta(days=offset)
+            for offset in range((self.end - self.start).days + 1)
+        ]
+
+
+_DEMO = TypeAdapter(Demo)
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """One Dagster run of the demo: some assets of one partition."""
+
+    partition: str
+    keys: tuple[dg.AssetKey, ...]
+
+    @property
+    def title(self) -> str:
+        """What the run is about, in a few words."""
+        names = [key.path[0] for key in self.keys]
+        return f"{self.partition} {' '.join(dict.fromkeys(names))}"
+
+
+def run_demo(demo: Demo) -> bool:
+    """Run everything and print the table.
+
+    Returns:
+        Whether all runs succeeded; what failed is on the screen.
+
+    Raises:
+        InvalidInput: the last day lies before the first.
+    """
+    if demo.end < demo.start:
+        raise InvalidInput(
+            "--end-date",
+            "before --start-date",
+            was=demo.end,
+            expected=f"{demo.start} or later",
+            remedy="Swap the two",
+        )
+    save_demo(demo)
+    screen = DemoScreen()
+    with SandboxServer(Simulator(demo.seed, scale=demo.scale)) as server:
+        settings = demo_settings(
+            demo.home, endpoint=server.api_url, venues=demo.venues, start=demo.start
+        )
+        with screen.live(), open_instance(demo.home) as instance:
+            is_whole = _run_all(demo, settings, instance, screen)
+    lake = Lake(LocalObjectStore(settings.lake_root))
+    screen.close(
+        [summarize_cell(lake, VenueDay(day, venue)) for day in demo.days for venue in demo.venues],
+        home=demo.home,
+    )
+    return is_whole
+
+
+def _run_all(
+    demo: Demo, settings: Settings, instance: dg.DagsterInstance, screen: DemoScreen
+) -> bool:
+    definitions = build_definitions(
+        settings, resources={"progress": ProgressListener(screen.on_progress)}
+    )
+    repository = definitions.get_repository_def()
+    runs = list(plan_runs(demo, build_grid(settings.grid_venues, settings.partition_start_date)))
+    screen.expect(len(runs))
+    is_whole = True
+    for run in runs:
+        job = repository.get_implicit_job_def_for_assets(run.keys)
+        if job is None:
+            raise InvalidInput(
+                run.title, "assets of several grids", remedy="Report this: the plan is wrong"
+            )
+        screen.start(run.title)
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=run.partition,
+            asset_selection=list(run.keys),
+            raise_on_error=False,
+        )
+        screen.finish(run.title, result)
+        is_whole = is_whole and result.success
+    return is_whole
+
+
+def plan_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
+    """The runs in order: catalogues, then per cell the core chain and the types of some venues.
+
+    The bars of every day but the last are built once more at the end: only then are the ticks of
+    the day after it in, and the bars final.
+    """
+    core, others = _by_grid(grid)
+    candles = tuple(candles_key(timeframe) for timeframe in Timeframe)
+    for venue in demo.venues:
+        yield DemoRun(str(venue), (exchange_catalog.KEY,))
+    for day in demo.days:
+        for venue in demo.venues:
+            cell = str(VenueDay(day, venue))
+            yield DemoRun(cell, (instruments.KEY, *map(raw_ticks_key, core), *candles))
+            for venues, types in others.items():
+                if venue in venues:
+                    yield DemoRun(cell, tuple(map(raw_ticks_key, types)))
+    for day in demo.days[:-1]:
+        for venue in demo.venues:
+            yield DemoRun(str(VenueDay(day, venue)), candles)
+
+
+def _by_grid(grid: Grid) -> tuple[list[DataType], dict[tuple[str, ...], list[DataType]]]:
+    """Data types of the core grid, and the others by the venues that have them: one run each."""
+    core: list[DataType] = []
+    others: dict[tuple[str, ...], list[DataType]] = {}
+    for data_type, days in grid.by_type.items():
+        if days is grid.core:
+            core.append(data_type)
+        else:
+            venues = days.get_partitions_def_for_dimension(VENUE).get_partition_keys()
+            others.setdefault(tuple(venues), []).append(data_type)
+    return core, others
+
+
+def demo_settings(
+    home: Path, *, endpoint: str, venues: Sequence[VenueId], start: dt.date
+) -> Settings:
+    """Settings of the demo: its own lake, the sandbox in the vendor's place."""
+    return Settings(
+        tardis_endpoint=AnyHttpUrl(endpoint),
+        tardis_datasets_endpoint=AnyHttpUrl(endpoint),
+        tardis_api_key=SecretStr(SANDBOX_KEY),
+        lake_root=home / "lake",
+        dagster_home=home / "dagster_home",
+        instrument_exchanges=tuple(venues),
+        download_venues=tuple(venues),
+        partition_start_date=start,
+        log_level="ERROR",
+    )
+
+
+def save_demo(demo: Demo) -> None:
+    """Keep what is shown, so that `tickhandler ui` serves the same market over the same grid."""
+    demo.home.mkdir(parents=True, exist_ok=True)
+    text = _DEMO.dump_json(demo, indent=1).decode()
+    (demo.home / DEMO_FILE).write_text(text, encoding="utf-8")
+
+
+def load_demo(home: Path) -> Demo:
+    """The demo that was last run in the folder.
+
+    Raises:
+        InvalidInput: none was.
+    """
+    file = home / DEMO_FILE
+    if not file.is_file():
+        raise InvalidInput(str(home), "no demo here", remedy="Run: make demo")
+    return _DEMO.validate_json(file.read_text(encoding="utf-8"))
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """Dagster's instance of the demo, made where there is none."""
+    folder = home / "dagster_home"
+    folder.mkdir(parents=True, exist_ok=True)
+    return dg.DagsterInstance.from_config(str(folder))

@@ -1,0 +1,49 @@
+"""The code location: settings in, `Definitions` out. Loading this module builds nothing."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+
+import dagster as dg
+
+from tickhandler_dagster.assets.candles import build_candles_asset
+from tickhandler_dagster.assets.exchange_catalog import build_exchange_catalog
+from tickhandler_dagster.assets.instruments import build_instruments_asset
+from tickhandler_dagster.assets.raw_ticks import build_raw_ticks
+from tickhandler_dagster.partitions.grid import build_grid
+from tickhandler_dagster.resources.platform import build_resources
+from tickhandler_dagster.settings import Settings, load_settings
+
+
+def build_definitions(
+    settings: Settings, *, resources: Mapping[str, object] | None = None
+) -> dg.Definitions:
+    """Every asset, check and resource of the platform.
+
+    Args:
+        settings: Where the lake is, which venues and from which day on.
+        resources: Replace the resources of the same keys.
+    """
+    logging.getLogger("tickhandler_dagster").setLevel(settings.log_level)
+    with warnings.catch_warnings():
+        # Partitioned checks and mappings over two dimensions; pinned with Dagster's version.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        grid = build_grid(settings.grid_venues, settings.partition_start_date)
+        return dg.Definitions(
+            assets=[
+                build_exchange_catalog(grid),
+                build_instruments_asset(grid),
+                *build_raw_ticks(grid),
+                build_candles_asset(grid),
+            ],
+            resources={**build_resources(settings), **(resources or {})},
+            # A process per step costs eight seconds: runs, not steps, go on side by side.
+            executor=dg.in_process_executor,
+        )
+
+
+@dg.definitions
+def location() -> dg.Definitions:
+    """What Dagster loads: the platform as the environment and its files describe it."""
+    return build_definitions(load_settings())

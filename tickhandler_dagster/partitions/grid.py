@@ -1,0 +1,90 @@
+"""The partition grid: date x venue, or date x some venues where a type exists only there.
+
+What belongs here: definitions and mappings, built from a list of venues. The core chain shares one
+definition object and no explicit mapping: only then can one run, one schedule and one command do a
+day. A type that some venues lack gets a definition of its own, so that a cell exists only where
+data can exist.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.venues import VENUES, VenueId
+
+# Dagster orders the parts of a key by the names of the dimensions: these two give `date|venue`.
+DATE = "date"
+VENUE = "venue"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every partitions definition of the platform.
+
+    Attributes:
+        venues: One partition per venue.
+        core: Date x all venues.
+        by_type: Date x the venues that have the type; the core object itself where all have it.
+    """
+
+    venues: dg.StaticPartitionsDefinition
+    core: dg.MultiPartitionsDefinition
+    by_type: Mapping[DataType, dg.MultiPartitionsDefinition]
+
+    def upstream_of(self, data_type: DataType) -> dg.PartitionMapping | None:
+        """How a cell of the type finds its core cell; None where they are the same grid.
+
+        The static form is the only one that gives no "required but missing" parent for a venue
+        that lacks the type.
+        """
+        if self.by_type[data_type] is self.core:
+            return None
+        own = self.by_type[data_type].get_partitions_def_for_dimension(VENUE)
+        return dg.MultiPartitionMapping(
+            {
+                DATE: dg.DimensionPartitionMapping(DATE, dg.TimeWindowPartitionMapping()),
+                VENUE: dg.DimensionPartitionMapping(
+                    VENUE, dg.StaticPartitionMapping({key: key for key in own.get_partition_keys()})
+                ),
+            }
+        )
+
+
+def build_grid(venues: Sequence[VenueId], start: dt.date) -> Grid:
+    """The grid of these venues, in this order, from the UTC day `start` to yesterday.
+
+    Types that none of the venues has are left out of `by_type`.
+    """
+    date = dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC")
+
+    def days_of(some: Sequence[VenueId]) -> dg.MultiPartitionsDefinition:
+        return dg.MultiPartitionsDefinition({DATE: date, VENUE: _static(some)})
+
+    core = days_of(venues)
+    having = {
+        data_type: [venue for venue in venues if data_type in VENUES[venue].data_types]
+        for data_type in DataType
+    }
+    return Grid(
+        venues=_static(venues),
+        core=core,
+        by_type={
+            data_type: core if len(some) == len(venues) else days_of(some)
+            for data_type, some in having.items()
+            if some
+        },
+    )
+
+
+def _static(venues: Sequence[VenueId]) -> dg.StaticPartitionsDefinition:
+    # Plain texts: Dagster does not store members of somebody else's enum.
+    return dg.StaticPartitionsDefinition([venue.value for venue in venues])
+
+
+def cells_of(context: dg.AssetExecutionContext) -> list[VenueDay]:
+    """The cells the run is asked for, earliest first."""
+    return sorted(VenueDay.parse(str(key)) for key in context.partition_keys)

@@ -1,0 +1,150 @@
+"""Small pictures of a day: which instruments are there, and what their prices did.
+
+What belongs here: drawing. Which numbers are drawn is decided by the caller. Matplotlib is imported
+where it is used and driven through figures alone, so that threads of one process do not share a
+drawing state.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tickhandler_dagster.market.states import DataState
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_LABELLED = 48
+MAX_CHARTS = 6
+
+# Okabe and Ito's palette: told apart with any colour vision. Green is the state nobody has to look
+# at.
+STATE_COLOURS: Mapping[DataState, str] = MappingProxyType(
+    {
+        DataState.PRESENT: "#009E73",
+        DataState.EMPTY: "#B8E0D2",
+        DataState.NOT_LISTED: "#E5E5E5",
+        DataState.NOT_EXPORTED_YET: "#56B4E9",
+        DataState.NO_ENTITLEMENT: "#F0E442",
+        DataState.INCIDENT: "#E69F00",
+        DataState.FAILED: "#D55E00",
+        DataState.QUARANTINED: "#CC79A7",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChart:
+    """The bars of one instrument to be drawn.
+
+    Attributes:
+        title: The instrument's key.
+        bars: Columns ts_open, close, notional and gap_ms, in time order; nulls are not drawn.
+    """
+
+    title: str
+    bars: pl.DataFrame
+
+
+def draw_states(title: str, states: Sequence[tuple[str, DataState]]) -> bytes:
+    """A tile per instrument in the colour of its state, with a legend of counts, as PNG.
+
+    Args:
+        title: Heading.
+        states: (label, state) pairs; with more than `MAX_LABELLED` of them the tiles carry no text.
+    """
+    from matplotlib.patches import Patch, Rectangle  # noqa: PLC0415  (slow import)
+
+    is_labelled = len(states) <= MAX_LABELLED
+    columns = 3 if is_labelled else max(24, math.ceil(math.sqrt(len(states) * 3)))
+    rows = max(1, math.ceil(len(states) / columns))
+    tile = 0.28 if is_labelled else 0.16
+    figure, (axes,) = _figure(width=7.0, height=1.2 + rows * tile, charts=1)
+    for place, (label, state) in enumerate(states):
+        row, column = divmod(place, columns)
+        corner = (column + 0.02, row + 0.06)
+        axes.add_patch(Rectangle(corner, 0.96, 0.88, color=STATE_COLOURS[state]))
+        if is_labelled:
+            axes.text(column + 0.05, row + 0.5, label, fontsize=6.5, va="center", clip_on=True)
+    axes.set(xlim=(0, columns), ylim=(rows, 0), title=title)
+    axes.axis("off")
+    counts = {state: sum(found is state for _, found in states) for state in DataState}
+    figure.legend(
+        handles=[
+            Patch(color=STATE_COLOURS[state], label=f"{state} {count}")
+            for state, count in counts.items()
+            if count
+        ],
+        loc="outside lower center",
+        ncols=4,
+        fontsize=7,
+        frameon=False,
+    )
+    return _png(figure)
+
+
+def draw_prices(title: str, charts: Sequence[PriceChart]) -> bytes:
+    """Price line over notional bars for up to `MAX_CHARTS` instruments, gaps shaded, as PNG."""
+    shown = list(charts[:MAX_CHARTS])
+    height = 0.6 + 1.7 * math.ceil(len(shown) / 2)
+    figure, all_axes = _figure(width=8.0, height=height, charts=len(shown))
+    for axes, chart in zip(all_axes, shown, strict=True):
+        _draw_chart(axes, chart)
+    figure.suptitle(title, fontsize=9)
+    return _png(figure)
+
+
+def _draw_chart(axes: Axes, chart: PriceChart) -> None:
+    hours = chart.bars.get_column("ts_open").dt.epoch("us").to_numpy() / 3_600e6 % 24
+    width = 0.8 * (hours[1] - hours[0]) if len(hours) > 1 else 0.8
+    volume = axes.twinx()
+    # One filled outline: a rectangle per bar takes a second for six charts.
+    volume.fill_between(
+        hours, _numbers(chart.bars, "notional"), step="post", color="#C6D4E1", lw=0, zorder=1
+    )
+    volume.set_yticks([])
+    axes.plot(hours, _numbers(chart.bars, "close"), color="#0072B2", linewidth=0.8, zorder=3)
+    for hour in hours[_numbers(chart.bars, "gap_ms") > 0]:
+        axes.axvspan(hour, hour + width, color=STATE_COLOURS[DataState.INCIDENT], alpha=0.3, lw=0)
+    axes.set_zorder(volume.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    axes.set_title(chart.title, fontsize=7)
+    axes.tick_params(labelsize=6)
+    axes.set_xlabel("hour (UTC)", fontsize=6)
+
+
+def _numbers(bars: pl.DataFrame, column: str) -> npt.NDArray[np.float64]:
+    return bars.get_column(column).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _figure(*, width: float, height: float, charts: int) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure  # noqa: PLC0415  (slow import)
+
+    figure = Figure(figsize=(width, height), dpi=80, layout="constrained")
+    rows, columns = (math.ceil(charts / 2), 2) if charts > 1 else (1, 1)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    flat = list(grid.flat)
+    for axes in flat[charts:]:
+        axes.axis("off")
+    return figure, flat[:charts]
+
+
+def _png(figure: Figure) -> bytes:
+    """The figure with 64 colours: an event row of the database carries the picture."""
+    from PIL import Image  # noqa: PLC0415  (slow import)
+
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png")
+    with Image.open(full) as image:
+        image.convert("RGB").quantize(64).save(small, format="png", optimize=True)
+    return small.getvalue()

@@ -1,0 +1,110 @@
+"""What assets are given: lake, vendor, limits of a process, a listener for progress.
+
+What belongs here: building adapters from `Settings`, each when a run first asks for it. The
+vendor's clients are imported then, not before: reading definitions must not pay for an HTTP
+library.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.adapters.object_store import LocalObjectStore
+from tickhandler_dagster.market.progress import OnProgress, Progress
+from tickhandler_dagster.pipeline.exchange_catalog import MetadataSource
+from tickhandler_dagster.pipeline.raw_ticks import DatasetSource, IngestLimits
+from tickhandler_dagster.settings import Settings
+
+LOG_INTERVAL_S = 5.0
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """The vendor's two services.
+
+    Attributes:
+        metadata: What is listed.
+        datasets: The files.
+    """
+
+    metadata: MetadataSource
+    datasets: DatasetSource
+
+
+class ProgressListener:
+    """Takes steps forward; without a listener of its own it writes a log line now and then.
+
+    Args:
+        listen: Called with every step instead of the log.
+    """
+
+    def __init__(self, listen: OnProgress | None = None) -> None:
+        self._listen = listen
+        self._logged_at: dict[str, float] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        """Pass the step on."""
+        if self._listen is not None:
+            self._listen(progress)
+        elif progress.is_finished or self._is_due(progress.task):
+            _LOG.info(
+                "%s: %s of %s %s, %s rows",
+                progress.task,
+                f"{progress.done:,}",
+                f"{progress.total:,}",
+                progress.unit,
+                f"{progress.rows:,}",
+            )
+
+    def _is_due(self, task: str) -> bool:
+        now = time.monotonic()
+        is_due = now - self._logged_at.setdefault(task, now) >= LOG_INTERVAL_S
+        if is_due:
+            self._logged_at[task] = now
+        return is_due
+
+
+def build_resources(settings: Settings) -> Mapping[str, object]:
+    """Every resource of the platform under its key, built from these settings."""
+    return {
+        "lake": _lazy(lambda: Lake(LocalObjectStore(settings.lake_root))),
+        "vendor": _lazy(lambda: build_vendor(settings)),
+        "limits": _limits(settings),
+        "progress": ProgressListener(),
+    }
+
+
+def build_vendor(settings: Settings) -> Vendor:
+    """Clients of the vendor's services at the addresses and with the key of the settings."""
+    from tickhandler_dagster.adapters.tardis_datasets import (  # noqa: PLC0415  (see the charter)
+        TardisDatasets,
+    )
+    from tickhandler_dagster.adapters.tardis_metadata import (  # noqa: PLC0415  (see the charter)
+        TardisMetadata,
+    )
+
+    key = settings.tardis_api_key
+    return Vendor(
+        metadata=TardisMetadata(str(settings.tardis_endpoint), api_key=key),
+        datasets=TardisDatasets(str(settings.tardis_datasets_endpoint), api_key=key),
+    )
+
+
+def _limits(settings: Settings) -> IngestLimits:
+    return IngestLimits(
+        max_concurrent_requests=settings.max_concurrent_requests,
+        max_workers=settings.download_max_workers,
+        max_parallel_uploads=settings.max_parallel_uploads,
+        batch_size=settings.batch_size,
+        memory_threshold_percent=settings.memory_threshold_percent,
+    )
+
+
+def _lazy(build: Callable[[], object]) -> dg.ResourceDefinition:
+    return dg.ResourceDefinition(lambda _context: build())
