@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 DEMO   := .demo
+BENCH  := .bench
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check ui lint types bench lock clean
@@ -40,12 +41,15 @@ types: $(READY) ## Static types
 	@$(BIN)/mypy
 
 bench: $(READY) ## CPU-seconds and memory beside the limit and the peers
-	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/run.py --folder $(BENCH) $(ARGS)
 
-lock: ## Re-make requirements.lock (needs uv)
-	uv pip compile --universal --no-strip-extras --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --group dev pyproject.toml -o requirements.lock
+LOCK := uv pip compile --universal --no-strip-extras --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
+
+lock: ## Re-make requirements.lock and the locks of the benchmark's peers (needs uv)
+	$(LOCK) --group dev pyproject.toml -o requirements.lock
+	cd benchmarks/locks && for peer in *.in; do $(LOCK) $$peer -o $${peer%.in}.lock; done
 
 clean: ## Remove the virtual environment, the demo and all caches
-	rm -rf $(VENV) $(DEMO) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) $(BENCH) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

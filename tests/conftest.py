@@ -146,7 +146,7 @@ def files():
     return VendorFiles()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recorded():
     if not RECORDED.is_dir():
         pytest.skip("the recorded data lies beside the project and is not here")

@@ -349,8 +349,14 @@ def _one_or_all(errors: list[InvalidSetting]) -> InvalidSetting:
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment for a process of ours that shall see these settings; the key is in it."""
-    values = {name: text for name, text in settings.variables().items() if text}
+    """The environment for a process of ours that shall see these settings and no others.
+
+    The key is in it. Variables of ours that the settings leave blank are taken out, and so are the
+    names of files that could fill them in.
+    """
+    values = settings.variables()
     key = settings.tardis_api_key
     secret = {"TARDIS_API_KEY": key.get_secret_value()} if key else {}
-    return {**os.environ, **values, **secret}
+    ours = {*values, ENV_FILE_VARIABLE, CONFIG_FILE_VARIABLE}
+    others = {name: text for name, text in os.environ.items() if name not in ours}
+    return {**others, **{name: text for name, text in values.items() if text}, **secret}

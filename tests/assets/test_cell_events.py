@@ -190,7 +190,7 @@ def test_finished_cells_keep_their_colour_when_the_run_is_interrupted():
     recorded = []
 
     class Recorder:
-        log = type("Log", (), {"info": staticmethod(print)})
+        log = type("Log", (), {"info": staticmethod(print), "warning": staticmethod(print)})
         instance = dg.DagsterInstance.ephemeral()
 
         @staticmethod

@@ -21,7 +21,12 @@ from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import CorruptData, MissingUpstream
 from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
 from tickhandler_dagster.market.manifest_table import ManifestRow
-from tickhandler_dagster.market.paths import CandleFile, CandleManifest, RawTickFile
+from tickhandler_dagster.market.paths import (
+    CandleFile,
+    CandleManifest,
+    InstrumentsFile,
+    RawTickFile,
+)
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
 from tickhandler_dagster.market.schema_check import SchemaCheck
 from tickhandler_dagster.market.states import DataState
@@ -365,6 +370,7 @@ def test_without_the_raw_partition_the_error_says_what_to_run(lake):
         build(lake)
     assert str(raised.value) == (
         "raw_ticks/trades 2024-08-08|binance: not materialized. Run: dagster asset materialize "
+        "-m tickhandler_dagster.definitions "
         "--select raw_ticks/trades --partition '2024-08-08|binance'."
     )
 
@@ -466,3 +472,21 @@ def test_recorded_trades_give_the_bars_of_a_plain_group_by(lake):
         exact = ["open", "high", "low", "close", "trade_count", "size_p50"]
         assert traded.select(exact).equals(expected.select(exact))
         assert (traded["volume"] / expected["volume"] - 1).abs().max() < 1e-9
+
+
+def test_trades_past_an_instruments_last_day_are_in_bars_of_the_day_they_are_stamped_on(lake):
+    gone = instrument(date=BEFORE, available_to=midnight(DAY))
+    lake.write_table(InstrumentsFile(BEFORE, VenueId.BINANCE), universe(gone), INSTRUMENTS_TABLE)
+    late = trades(DAY, (-5, 99, 1), (0.4, 100, 2), (0.9, 101, 3)).with_columns(
+        local_timestamp=pl.lit(at(DAY, -1)).cast(pl.Datetime("us", "UTC"))
+    )
+    ingest(lake, BEFORE, store_trades(lake, BEFORE, late))
+    ingest(lake, DAY)
+    other = instrument(instrument_key="BINANCE:SPOT_PAIR:ETH-USDT", tardis_symbol="ETHUSDT")
+    result = build(lake, universe=universe(other))
+    assert (result.instruments, result.trades) == (2, 2)
+    day = bars(lake, Timeframe.H24).row(0, named=True)
+    assert (day["open"], day["close"], day["trade_count"], day["volume"]) == (100, 101, 2, 5)
+    again = snapshot(lake)
+    assert build(lake, universe=universe(other)).is_no_op
+    assert snapshot(lake) == again

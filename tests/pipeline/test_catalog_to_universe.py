@@ -162,7 +162,8 @@ def test_a_missing_catalogue_names_the_command_that_brings_it(lake):
     with pytest.raises(MissingUpstream) as caught:
         build_instruments(lake, CELL)
     assert str(caught.value).endswith(
-        "Run: dagster asset materialize --select exchange_catalog --partition binance."
+        "Run: dagster asset materialize -m tickhandler_dagster.definitions "
+        "--select exchange_catalog --partition 'binance'."
     )
 
 

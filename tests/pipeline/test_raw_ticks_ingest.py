@@ -425,3 +425,40 @@ def test_options_come_in_one_file_and_leave_as_many(vendor, lake, files):
     lake.store.delete(next(path for path in before if "_manifests" in path))
     assert ingest().fetched == 1
     assert {path: lake.store.read(path) for path in lake.store.list("")} == before
+
+
+def test_a_run_without_work_still_reports_that_it_is_finished(partition):
+    partition.ingest()
+    seen = []
+    partition.ingest(on_progress=seen.append)
+    assert [(step.done, step.total, step.is_finished) for step in seen] == [(0, 0, True)]
+
+
+def test_an_instrument_that_becomes_empty_leaves_no_old_file(partition, files):
+    partition.ingest()
+    partition.vendor.put("BUSDT", files.gz([]))
+    result = partition.ingest(force=True)
+    assert partition.states(result)["BUSDT"] is DataState.EMPTY
+    assert partition.frame("BUSDT") is None
+
+
+def test_a_manifest_that_cannot_be_read_is_written_anew(partition):
+    first = partition.ingest()
+    path = next(path for path in partition.bytes() if "_manifests" in path)
+    partition.lake.store.write(path, b"garbage")
+    partition.vendor.requests.clear()
+    assert partition.ingest().rows == first.rows
+    assert partition.vendor.requests == []
+
+
+def test_files_come_in_batches_and_leave_no_local_copy(partition):
+    partition.ingest(limits=IngestLimits(batch_size=1, max_workers=1, max_concurrent_requests=1))
+    assert list((partition.lake.store.root / "_scratch").iterdir()) == []
+
+
+def test_a_partition_without_instruments_has_an_empty_manifest(partition):
+    empty = partition.universe.clear()
+    result = partition.ingest(universe=empty)
+    assert result.rows == ()
+    assert result.has_data
+    assert partition.vendor.requests == []

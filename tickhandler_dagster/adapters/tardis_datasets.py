@@ -27,32 +27,11 @@ from tardis_dev import download_datasets_async
 
 from tickhandler_dagster.adapters.object_store import DEVICE_ERRNOS, storage_error
 from tickhandler_dagster.adapters.tardis_errors import Refusal, Secret, clean, refused
-from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.dataset_file import DatasetFile
 from tickhandler_dagster.market.errors import TickhandlerError, VendorUnavailable
-from tickhandler_dagster.market.venues import VenueId
 
 _LOGGER = logging.getLogger("tardis_dev._http")
 _ASKED_AGAIN = frozenset({403, 404})
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetFile:
-    """A file of the vendor.
-
-    Attributes:
-        venue: Exchange id.
-        data_type: Its type.
-        date: Its UTC day.
-        symbol: A dataset id: an instrument's or a group's.
-    """
-
-    venue: VenueId
-    data_type: DataType
-    date: dt.date
-    symbol: str
-
-    def __str__(self) -> str:
-        return f"{self.venue} {self.data_type} {self.date} {self.symbol}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,13 @@ def refused(subject: str, refusal: Refusal, *, secret: Secret | None = None) -> 
     Source: https://docs.tardis.dev/api/http-api-reference
     """
     was = clean(str(refusal.record.get("message") or refusal.body or refusal.status), secret)
+    if refusal.status == 401 and secret is None:  # noqa: PLR2004  (unauthorized)
+        return NoEntitlement(
+            "TARDIS_API_KEY",
+            f"not set, and {subject} is not served without a key",
+            expected="a text that starts with TD.",
+            remedy="Set it in .env, or use the first day of a month",
+        )
     by_status = {400: _bad_request, 401: _unauthorized, 403: _forbidden, 429: _too_many}
     decide = by_status.get(refusal.status)
     if decide is not None:

@@ -26,8 +26,8 @@ from tickhandler_dagster.market.bars.base import PreviousTrade
 from tickhandler_dagster.market.bars.grid import Span
 from tickhandler_dagster.market.errors import CorruptData
 
-SLICE_ROWS = 1_000_000
-"""Rows a slice aims at: about 60 MB of columns, of which the kernel needs a few times as much."""
+SLICE_ROWS = 524_288
+"""Rows a slice aims at: about 30 MB of columns, of which the kernel needs a few times as much."""
 
 _TIME = "timestamp"
 _ARRIVAL = "local_timestamp"

@@ -69,16 +69,18 @@ def emit(
         dagster.RetryRequested: a cell failed in a way that another try can heal.
     """
     if len(cells) == 1:
-        yield from _emit_one(work, cells[0])
+        yield from _emit_one(context, cells[0], work)
     else:
         yield from _emit_range(context, cells, work)
 
 
-def _emit_one(work: Callable[[CellT], Outcomes], cell: CellT) -> Iterator[Event]:
+def _emit_one(
+    context: dg.AssetExecutionContext, cell: CellT, work: Callable[[CellT], Outcomes]
+) -> Iterator[Event]:
     try:
         outcomes = work(cell)
     except TickhandlerError as error:
-        raise as_dagster(error) from error
+        raise _said(context, error) from error
     for key, outcome in outcomes.items():
         checks = [_check_result(key, check) for check in outcome.checks]
         if outcome.has_data:
@@ -92,18 +94,20 @@ def _emit_one(work: Callable[[CellT], Outcomes], cell: CellT) -> Iterator[Event]
             yield from checks
     for outcome in outcomes.values():
         if outcome.problem is not None:
-            raise as_dagster(outcome.problem) from outcome.problem
+            raise _said(context, outcome.problem) from outcome.problem
 
 
 def _emit_range(
     context: dg.AssetExecutionContext, cells: Sequence[CellT], work: Callable[[CellT], Outcomes]
 ) -> Iterator[Event]:
     found = _Range()
+    was_stopped = True
     try:
         _work_through(context, cells, work, found)
-    except BaseException:
-        _record(context, found.done)  # what is in the lake keeps its colour when the run is stopped
-        raise
+        was_stopped = False
+    finally:
+        if was_stopped:  # what is in the lake keeps its colour
+            _record(context, found.done)
     is_whole = not found.failed and all(
         outcome.has_data for outcomes in found.done.values() for outcome in outcomes.values()
     )
@@ -114,7 +118,7 @@ def _emit_range(
         _record(context, found.done)
     yield from _declared_checks(found.done)
     if found.failed:
-        raise _summary(found, len(cells))
+        raise _summary(context, found, len(cells))
 
 
 def _work_through(
@@ -213,10 +217,22 @@ def _keys(done: Mapping[Cell, Outcomes]) -> list[dg.AssetKey]:
     return list(dict.fromkeys(key for outcomes in done.values() for key in outcomes))
 
 
-def _summary(found: _Range, cells: int) -> dg.Failure | dg.RetryRequested:
+def _said(
+    context: dg.AssetExecutionContext, error: TickhandlerError
+) -> dg.Failure | dg.RetryRequested:
+    """The error as Dagster's; a wait is said aloud, or a terminal would seem to hang."""
+    raised = as_dagster(error)
+    if isinstance(raised, dg.RetryRequested):
+        context.log.warning("%s Trying again in %.0f s.", error, raised.seconds_to_wait)
+    return raised
+
+
+def _summary(
+    context: dg.AssetExecutionContext, found: _Range, cells: int
+) -> dg.Failure | dg.RetryRequested:
     errors = list(found.failed.values())
     if all(isinstance(error, TransientError) for error in errors):
-        return as_dagster(errors[0])
+        return _said(context, errors[0])
     lines = "\n".join(f"{cell}: {error}" for cell, error in found.failed.items())
     return dg.Failure(
         description=(

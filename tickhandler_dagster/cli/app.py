@@ -15,6 +15,7 @@ import typer
 from tickhandler_dagster.market.days import parse_date
 from tickhandler_dagster.market.errors import PermanentError, TickhandlerError
 from tickhandler_dagster.market.venues import parse_venue
+from tickhandler_dagster.settings import load_settings
 
 EXIT_FAILED_RUN = 1
 EXIT_PERMANENT = 2
@@ -39,7 +40,8 @@ Port = Annotated[int, typer.Option(help="Port of the page or the server; 0 takes
 
 
 @app.command()
-def demo(  # noqa: PLR0917  (options, all given by name)
+def demo(
+    *,
     home: Home = Path(".demo"),
     start_date: Start = "2024-08-08",
     end_date: End = "2024-08-09",
@@ -69,6 +71,16 @@ def ui(home: Home = Path(".demo"), port: Port = 3000) -> None:
     from tickhandler_dagster.cli.ui import run_ui  # noqa: PLC0415  (see the charter)
 
     run_ui(home.absolute(), port=port)
+
+
+@app.command()
+def settings(
+    env_file: Annotated[Path | None, typer.Option(help="Read this instead of .env.")] = None,
+    config_file: Annotated[Path | None, typer.Option(help="Read this YAML file.")] = None,
+) -> None:
+    """Check the settings and show them, the key hidden."""
+    for name, text in load_settings(env_file, config_file).variables().items():
+        typer.echo(f"{name}={text}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ instance: the page of `tickhandler ui` shows them and their partitions.
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from tickhandler_dagster.sandbox.simulator import Simulator
 from tickhandler_dagster.settings import Settings
 
 DEMO_FILE = "demo.json"
+
+_PROJECT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -215,8 +218,15 @@ def load_demo(home: Path) -> Demo:
     return _DEMO.validate_json(file.read_text(encoding="utf-8"))
 
 
-def open_instance(home: Path) -> dg.DagsterInstance:
-    """Dagster's instance of the demo, made where there is none."""
+def prepare_instance(home: Path) -> Path:
+    """The folder of the demo's instance, made where there is none, configured as the project is."""
     folder = home / "dagster_home"
     folder.mkdir(parents=True, exist_ok=True)
-    return dg.DagsterInstance.from_config(str(folder))
+    # Without it Dagster sends telemetry, and its page asks a newcomer for an e-mail address.
+    shutil.copyfile(_PROJECT / "dagster.yaml", folder / "dagster.yaml")
+    return folder
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """Dagster's instance of the demo."""
+    return dg.DagsterInstance.from_config(str(prepare_instance(home)))

@@ -75,7 +75,7 @@ class PermanentError(TickhandlerError):
 class InvalidInput(PermanentError, ValueError):
     """A value a person gave breaks a rule.
 
-    It is a `ValueError` as well, so that a parser of settings or of a command line reports it as one.
+    It is a `ValueError` as well, so that parsers of settings and of command lines take it as one.
     """
 
 

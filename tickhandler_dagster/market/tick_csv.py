@@ -24,6 +24,9 @@ CONVERSION_VERSION = "1"
 
 _REFUSED = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.ShapeError)
 _LEADING = ("exchange", "symbol")
+_SURPLUS = "_surplus"
+"""A column no line has: without a place for it the parser drops a surplus cell in silence."""
+
 _REMEDY = "Run the partition again; if it stays, report the file to the vendor"
 
 
@@ -84,26 +87,32 @@ class TickCsv:
                 schema=self._schema(),
                 columns=self._wanted(),
                 quote_char=None,
+                missing_columns="insert",
             )
         except _REFUSED as error:
             raise self._corrupt(
                 "a cell does not parse", was=str(error).partition("\n")[0]
             ) from error
-        if frame.height != lines:
-            raise self._corrupt("blank lines", was=f"{frame.height} rows in {lines} lines")
+        if frame.height != lines or frame.get_column(_SURPLUS).null_count() != lines:
+            raise self._corrupt(
+                "lines with too few and lines with too many cells",
+                was=f"{frame.height} rows in {lines} lines",
+            )
         return frame.select(
             *(() if self.symbol else (pl.col("symbol"),)),
             *(_as_stored(column.stored) for column in self.table.columns),
         )
 
     def _schema(self) -> dict[str, pl.DataType]:
-        return {name: pl.String() for name in _LEADING} | {
-            column.stored.name: _csv_type(column.stored) for column in self.table.columns
-        }
+        return (
+            {name: pl.String() for name in _LEADING}
+            | {column.stored.name: _csv_type(column.stored) for column in self.table.columns}
+            | {_SURPLUS: pl.String()}
+        )
 
     def _wanted(self) -> list[int]:
         """Cells to parse: known leading ones are compared as bytes, cheaper than parsing them."""
-        return list(range(2 if self.symbol else 1, len(self.table.header)))
+        return list(range(2 if self.symbol else 1, len(self.table.header) + 1))
 
     def _check_leading(self, block: bytes, lines: int) -> None:
         prefix = f"{self.venue}," if self.symbol is None else f"{self.venue},{self.symbol},"

@@ -17,6 +17,7 @@ from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.tick_slices import TickFile, last_trade_before, read_slices
 from tickhandler_dagster.market.bars.day import DayBars
 from tickhandler_dagster.market.bars.ticks import TICK_COLUMNS, concatenated, trade_ticks
+from tickhandler_dagster.market.commands import materialize
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.errors import CorruptData, MissingUpstream
 from tickhandler_dagster.market.manifest_table import ManifestRow
@@ -92,7 +93,7 @@ def _uri(lake: Lake, row: ManifestRow) -> str:
         raise MissingUpstream(
             item.path,
             "named by the manifest and not in the lake",
-            remedy=f"Run: dagster asset materialize --select raw_ticks/trades --partition '{cell}'",
+            remedy=f"Run: {materialize('raw_ticks/trades', cell)}",
         )
     return lake.store.uri(item.path)
 

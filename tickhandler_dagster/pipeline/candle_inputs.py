@@ -10,7 +10,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,12 @@ from tickhandler_dagster.market.bars.grid import Span
 from tickhandler_dagster.market.bars.status import Closing
 from tickhandler_dagster.market.bars.units import ContractTerms
 from tickhandler_dagster.market.catalog import ExchangeCatalog
+from tickhandler_dagster.market.commands import materialize
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay, day_span_us
 from tickhandler_dagster.market.errors import MissingUpstream
 from tickhandler_dagster.market.manifest_table import ManifestRow
+from tickhandler_dagster.market.paths import InstrumentsFile
 from tickhandler_dagster.market.states import DataState
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -92,27 +94,56 @@ def instrument_days(
         raise MissingUpstream(
             f"raw_ticks/trades {cell}",
             "not materialized",
-            remedy=f"Run: dagster asset materialize --select raw_ticks/trades --partition '{cell}'",
+            remedy=f"Run: {materialize('raw_ticks/trades', cell)}",
         )
     day = Span(*day_span_us(cell.date))
     gaps = tuple(_gaps(catalog, day))
     listed = universe.filter(pl.col("data_types").list.contains(DataType.TRADES.value))
+    own = {terms["instrument_key"]: terms for terms in listed.iter_rows(named=True)}
+    strays = _strays(lake, cell, manifests, known=set(own))
     return [
-        _instrument_day(_Listing(cell, day, gaps, catalog.first_day, terms), manifests)
-        for terms in listed.sort("instrument_key").iter_rows(named=True)
-        if _state(manifests[1], terms["instrument_key"]) is not DataState.NOT_LISTED
+        _instrument_day(
+            _Listing(cell, day, gaps, catalog.first_day, terms, is_stray=key in strays), manifests
+        )
+        for key, terms in sorted({**own, **strays}.items())
+        if _state(manifests[1], key) is not DataState.NOT_LISTED
     ]
+
+
+def _strays(
+    lake: Lake, cell: VenueDay, manifests: Sequence[_Manifest | None], *, known: set[str]
+) -> dict[str, Mapping[str, Any]]:
+    """Terms of instruments that only a neighbouring day lists, with trades stamped on this one.
+
+    A recorder's clock that is not the exchange's puts the last trades of an instrument past its
+    last day, or the first ones before its first: they belong to bars all the same.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for days, manifest in ((-1, manifests[0]), (1, manifests[2])):
+        keys = {
+            key
+            for key, row in (manifest or {}).items()
+            if key not in known and (row.rows_after_day if days < 0 else row.rows_before_day)
+        }
+        universe = (
+            lake.read_table(InstrumentsFile(cell.shifted(days).date, cell.venue)) if keys else None
+        )
+        if universe is not None:
+            rows = universe.filter(pl.col("instrument_key").is_in(sorted(keys)))
+            found |= {terms["instrument_key"]: terms for terms in rows.iter_rows(named=True)}
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """An instrument of the universe on the day."""
+    """An instrument of the day, or one of a neighbouring day alone: that has no file of its own."""
 
     cell: VenueDay
     day: Span
     gaps: tuple[Span, ...]
     venue_first_day: dt.date
     terms: Mapping[str, Any]
+    is_stray: bool
 
     @property
     def key(self) -> str:
@@ -144,7 +175,7 @@ class _Listing:
 
 def _instrument_day(listing: _Listing, manifests: list[_Manifest | None]) -> InstrumentDay:
     before, on_the_day, after = manifests
-    state = _state(on_the_day, listing.key)
+    state = DataState.EMPTY if listing.is_stray else _state(on_the_day, listing.key)
     is_ingested = state in {DataState.PRESENT, DataState.EMPTY}
     previous, own, following = (
         _present(manifest, listing.key) if is_ingested else None

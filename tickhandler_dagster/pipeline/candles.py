@@ -7,6 +7,7 @@ What belongs here: the use case from cell to manifests. What does not: its steps
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import polars as pl
@@ -20,6 +21,7 @@ from tickhandler_dagster.market.progress import OnProgress, Progress
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.pipeline.candle_build import build_instrument
 from tickhandler_dagster.pipeline.candle_files import (
+    PublishedBars,
     StoredRows,
     is_up_to_date,
     publish_bars,
@@ -65,10 +67,13 @@ class CandlesResult:
 class _Run:
     """What a build has done so far."""
 
-    def __init__(self, lake: Lake, cell: VenueDay, stored: StoredRows) -> None:
+    def __init__(
+        self, lake: Lake, cell: VenueDay, stored: StoredRows, publishers: ThreadPoolExecutor
+    ) -> None:
         self._lake = lake
         self._cell = cell
         self._stored = stored
+        self._publishers = publishers
         self.rows: StoredRows = {timeframe: {} for timeframe in stored}
         self.built = 0
         self.files_written = 0
@@ -90,19 +95,23 @@ class _Run:
         key = inputs.facts.instrument_key
         built = build_instrument(inputs, lake=self._lake, timeframes=tuple(self._stored))
         self.built += 1
-        for timeframe, rows in self._stored.items():
-            published = publish_bars(
+
+        def publish(timeframe: Timeframe) -> PublishedBars:
+            return publish_bars(
                 built,
                 timeframe,
                 lake=self._lake,
                 cell=self._cell,
                 inputs=inputs,
-                stored=rows.get(key),
+                stored=self._stored[timeframe].get(key),
             )
-            self.rows[timeframe][key] = published.row
-            self.files_written += published.was_written
-            self.bytes += published.row.bytes if published.was_written else 0
-            self.changes += published.changes
+
+        published = self._publishers.map(publish, self._stored)
+        for timeframe, one in zip(self._stored, published, strict=True):
+            self.rows[timeframe][key] = one.row
+            self.files_written += one.was_written
+            self.bytes += one.row.bytes if one.was_written else 0
+            self.changes += one.changes
 
 
 def build_candles(
@@ -136,20 +145,12 @@ def build_candles(
     """
     days = instrument_days(cell, lake=lake, catalog=catalog, universe=universe)
     stored = read_candle_manifests(lake, cell, timeframes)
-    run = _Run(lake, cell, stored)
-    for done, inputs in enumerate(days, start=1):
-        run.process(inputs)
-        if on_progress is not None:
-            on_progress(
-                Progress(
-                    f"candles {cell}",
-                    done,
-                    len(days),
-                    "instruments",
-                    rows=run.bars,
-                    bytes=run.bytes,
-                )
-            )
+    # The timeframes' files are small and each waits for the device: together they wait once.
+    with ThreadPoolExecutor(len(stored)) as publishers:
+        run = _Run(lake, cell, stored, publishers)
+        for done, inputs in enumerate(days, start=1):
+            run.process(inputs)
+            _tell(on_progress, cell, run, done=done, total=len(days))
     return CandlesResult(
         cell=cell,
         manifests=write_candle_manifests(lake, cell, run.rows, stored=stored),
@@ -158,3 +159,10 @@ def build_candles(
         files_written=run.files_written,
         changes=run.changes,
     )
+
+
+def _tell(listener: OnProgress | None, cell: VenueDay, run: _Run, *, done: int, total: int) -> None:
+    if listener is not None:
+        listener(
+            Progress(f"candles {cell}", done, total, "instruments", rows=run.bars, bytes=run.bytes)
+        )

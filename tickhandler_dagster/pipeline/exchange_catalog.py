@@ -13,6 +13,7 @@ from typing import Protocol
 
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.market.catalog import ExchangeCatalog, parse_catalog
+from tickhandler_dagster.market.commands import materialize
 from tickhandler_dagster.market.contract_terms import Contracts, parse_contracts
 from tickhandler_dagster.market.errors import CorruptData, MissingUpstream
 from tickhandler_dagster.market.json_fields import canonical_json
@@ -98,7 +99,7 @@ def stored_catalog(lake: Lake, venue: VenueId) -> ExchangeCatalog:
         raise MissingUpstream(
             f"exchange_catalog of {venue}",
             "not in the lake",
-            remedy=f"Run: dagster asset materialize --select exchange_catalog --partition {venue}",
+            remedy=f"Run: {materialize('exchange_catalog', venue)}",
         )
     return parse_catalog(data)
 

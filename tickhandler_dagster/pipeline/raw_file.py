@@ -18,11 +18,11 @@ from tickhandler_dagster.adapters.grouped_conversion import convert_grouped_file
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.object_store import storage_errors
 from tickhandler_dagster.adapters.parquet import file_digest, file_size
-from tickhandler_dagster.adapters.tardis_datasets import DatasetFile
 from tickhandler_dagster.adapters.tick_conversion import convert_tick_file
 from tickhandler_dagster.adapters.tick_writer import ConvertedTicks
 from tickhandler_dagster.market.catalog import ExchangeCatalog
 from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.dataset_file import DatasetFile
 from tickhandler_dagster.market.days import VenueDay, day_span_us
 from tickhandler_dagster.market.errors import (
     CorruptData,

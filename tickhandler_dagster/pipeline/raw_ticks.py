@@ -101,9 +101,8 @@ def ingest_raw_ticks(
 ) -> RawTicksResult:
     """Fetch, convert and publish what is missing of a raw partition, and write its manifest.
 
-    A second run fetches nothing and leaves every byte as it is; a run after a kill takes over the
-    files that were finished. A file that fails leaves the others alone; refusals that would meet
-    every further request end the requests.
+    A second run fetches nothing and leaves every byte; a run after a kill takes over finished
+    files. A file that fails leaves the others alone.
 
     Args:
         cell: Day and venue.
@@ -129,18 +128,12 @@ def ingest_raw_ticks(
         manifest=list(previous.values()),
         force=force,
     )
-    adopted: list[ManifestRow] = []
-    jobs = list(plan.jobs)
-    if not force:
-        adopted, jobs = adopted_rows(lake, cell, data_type, jobs)
-    run = _Run(
-        limits,
-        FileIngest(cell, data_type, lake=lake, datasets=datasets, catalog=catalog),
-        _Report(f"raw_ticks/{data_type} {cell}", len(jobs), on_progress),
-        previous,
-    )
+    adopted, jobs = ([], plan.jobs) if force else adopted_rows(lake, cell, data_type, plan.jobs)
+    ingest = FileIngest(cell, data_type, lake=lake, datasets=datasets, catalog=catalog)
+    report = _Report(f"raw_ticks/{data_type} {cell}", len(jobs), on_progress)
+    run = _Run(limits, ingest, report, previous)
     asyncio.run(run.all(jobs))
-    rows = _ordered([*plan.decided, *adopted, *(row for one in run.outcomes for row in one.rows)])
+    rows = _ordered([*plan.decided, *adopted, *run.rows])
     stored = write_raw_manifest(lake, cell, data_type, rows)
     return _result(rows, plan, adopted=adopted, run=run, data_version=stored.sha256)
 
@@ -160,6 +153,9 @@ class _Report:
         self.done += 1
         self.rows += sum(row.rows for row in outcome.rows)
         self.bytes += outcome.fetched_bytes
+        self.tell()
+
+    def tell(self) -> None:
         if self.listener is not None:
             self.listener(
                 Progress(self.task, self.done, self.total, "files", self.rows, self.bytes)
@@ -177,7 +173,12 @@ class _Run:
     outcomes: list[FileOutcome] = field(default_factory=list)
     refusals: Refusals = field(default_factory=Refusals)
 
+    @property
+    def rows(self) -> list[ManifestRow]:
+        return [row for outcome in self.outcomes for row in outcome.rows]
+
     async def all(self, jobs: Sequence[FileJob]) -> None:
+        self.report.tell()
         waiting = iter(jobs)
         with ExitStack() as stack:
             slots = Slots(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tickhandler_dagster.market.commands import materialize
 from tickhandler_dagster.market.errors import MissingUpstream
 from tickhandler_dagster.market.instruments import Universe, build_universe
 from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
@@ -67,6 +68,6 @@ def read_instruments(lake: Lake, cell: VenueDay) -> pl.DataFrame:
         raise MissingUpstream(
             f"instruments of {cell}",
             "not in the lake",
-            remedy=f"Run: dagster asset materialize --select instruments --partition '{cell}'",
+            remedy=f"Run: {materialize('instruments', cell)}",
         )
     return frame

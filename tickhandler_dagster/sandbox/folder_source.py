@@ -76,7 +76,7 @@ class FolderSource:
 
     Args:
         root: The folder.
-        exported_until: First day that is not exported; None is the day after the last file.
+        exported_until: First day that is not exported; None is the day after an exchange's last.
         is_simulated: The files were made by a simulator; the server then says so.
 
     Raises:
@@ -89,9 +89,10 @@ class FolderSource:
         self._root = root
         self._is_simulated = is_simulated
         found = _datasets_below(root)
-        last = max((request.day for request in found), default=dt.date.min)
-        self._exported_until = exported_until or last + dt.timedelta(days=1)
-        self._requests = frozenset(one for one in found if one.day < self._exported_until)
+        self._exported_until = exported_until
+        self._requests = frozenset(
+            one for one in found if exported_until is None or one.day < exported_until
+        )
         if not self._requests:
             raise InvalidInput(
                 str(root),
@@ -134,7 +135,7 @@ class FolderSource:
             "datasets": {
                 "formats": ["csv"],
                 "exportedFrom": midnight_iso(min(request.day for request in requests)),
-                "exportedUntil": midnight_iso(self._exported_until),
+                "exportedUntil": midnight_iso(self._end_of(exchange)),
                 "stats": {"trades": 0, "bookChanges": 0},
                 "symbols": symbols,
             },
@@ -162,6 +163,11 @@ class FolderSource:
             result[request.exchange].append(request)
         return dict(result)
 
+    def _end_of(self, exchange: str) -> dt.date:
+        """The first day of which the exchange has nothing."""
+        last = max(request.day for request in self._by_exchange[exchange])
+        return self._exported_until or last + dt.timedelta(days=1)
+
     def _summary(self, exchange: str) -> Json:
         first = min(request.day for request in self._by_exchange[exchange])
         summary: Json = {
@@ -179,6 +185,6 @@ class FolderSource:
             "id": symbol,
             "type": kind_of(exchange, symbol),
             "availableSince": midnight_iso(min(file.day for file in files)),
-            "availableTo": midnight_iso(self._exported_until),
+            "availableTo": midnight_iso(self._end_of(exchange)),
             "dataTypes": [data_type.value for data_type in DataType if data_type in present],
         }

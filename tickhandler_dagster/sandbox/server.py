@@ -7,7 +7,9 @@ What belongs here: starting and stopping it, and what tests may see of it. Repli
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+import time
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -22,6 +24,7 @@ from tickhandler_dagster.sandbox.source import Source
 _HOST = "127.0.0.1"
 _STORAGE_NAME = "localhost"
 _SHUTDOWN_S = 0.5
+_WAKE_S = 0.5
 
 
 class SandboxServer:
@@ -108,12 +111,11 @@ class SandboxServer:
 
     def serve_forever(self) -> None:
         """Serve until interrupted (Ctrl-C)."""
-        with self:
-            stopped = threading.Event()
-            try:
-                stopped.wait()
-            except KeyboardInterrupt:
-                return
+        with self, contextlib.suppress(KeyboardInterrupt):
+            # One wait without end is not interrupted where the kernel hands the signal to another
+            # thread than this one.
+            while True:
+                time.sleep(_WAKE_S)
 
     def __enter__(self) -> SandboxServer:  # noqa: PYI034  (Self would hide the class from the reader of the example)
         self.start()

@@ -1,0 +1,121 @@
+"""The platform as a user has it: real assets, a real instance, a vendor on loopback, a lake."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from pydantic import AnyHttpUrl, SecretStr
+
+from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.adapters.manifests import read_raw_manifest
+from tickhandler_dagster.adapters.object_store import LocalObjectStore
+from tickhandler_dagster.definitions import build_definitions
+from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.timeframes import Timeframe
+from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
+from tickhandler_dagster.sandbox.server import SandboxServer
+from tickhandler_dagster.settings import Settings
+
+CANDLES = tuple(f"candles/{timeframe}" for timeframe in Timeframe)
+ENDS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+class Platform:
+    """Everything built once from settings; `run` is one Dagster run."""
+
+    def __init__(self, settings, instance):
+        self.settings = settings
+        self.instance = instance
+        self.lake = Lake(LocalObjectStore(settings.lake_root))
+        self._repository = build_definitions(settings).get_repository_def()
+
+    def run(self, *assets, partition=None, span=None, config=None):
+        keys = [dg.AssetKey(asset.split("/")) for asset in assets]
+        job = self._repository.get_implicit_job_def_for_assets(keys)
+        return job.execute_in_process(
+            instance=self.instance,
+            partition_key=partition,
+            tags=dict(zip(ENDS, span, strict=True)) if span else {},
+            asset_selection=keys,
+            run_config=config or {},
+            raise_on_error=False,
+        )
+
+    def prepare(self, venue, *partitions):
+        """Catalogue and universes, without which nothing starts."""
+        assert self.run("exchange_catalog", partition=venue).success
+        for partition in partitions:
+            assert self.run("instruments", partition=partition).success
+
+    def states(self, cell, data_type=DataType.TRADES):
+        rows = read_raw_manifest(self.lake, VenueDay.parse(cell), data_type) or []
+        return {row.tardis_symbol: row for row in rows}
+
+    def bars(self, date, timeframe, pattern="*"):
+        folder = f"processed_candles/by_date/day-{date}/timeframe-{timeframe}"
+        files = sorted(Path(self.settings.lake_root, folder).glob(f"{pattern}.parquet"))
+        return pl.concat([pl.read_parquet(file, glob=False) for file in files])
+
+    def bytes(self):
+        """Every object of the lake with the hash of its bytes."""
+        root = Path(self.settings.lake_root)
+        return {
+            str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in sorted(root.rglob("*"))
+            if file.is_file()
+        }
+
+    @staticmethod
+    def failures(result):
+        return [
+            event.step_failure_data.user_failure_data.description
+            if event.step_failure_data.user_failure_data
+            else event.step_failure_data.error.message
+            for event in result.all_events
+            if event.is_step_failure
+        ]
+
+    @staticmethod
+    def checks(result):
+        return {
+            (item.asset_key.to_user_string(), item.check_name): item.passed
+            for item in result.get_asset_check_evaluations()
+        }
+
+
+@contextmanager
+def opened_platform(root, source, venues, *, start="2024-08-01", key=SANDBOX_KEY, **server_options):
+    """A platform over a source; gives (platform, server)."""
+    with (
+        SandboxServer(source, **server_options) as server,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
+        settings = Settings(
+            tardis_endpoint=AnyHttpUrl(server.api_url),
+            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
+            tardis_api_key=SecretStr(key) if key else None,
+            lake_root=root / "lake",
+            instrument_exchanges=tuple(venues),
+            download_venues=tuple(venues),
+            partition_start_date=start,
+        )
+        yield Platform(settings, instance), server
+
+
+@pytest.fixture(scope="session")
+def open_platform():
+    """The context manager `opened_platform`, for fixtures of any scope."""
+    return opened_platform
+
+
+@pytest.fixture
+def make_platform(tmp_path):
+    """Build a platform that lasts for the test: `make_platform(source, venues)`."""
+    with ExitStack() as stack:
+        yield lambda *args, **more: stack.enter_context(opened_platform(tmp_path, *args, **more))

@@ -1,0 +1,195 @@
+"""The quality rules of raw files: total, named, and each one applied."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+
+import polars as pl
+import pytest
+
+from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.days import US_PER_DAY, day_start_us
+from tickhandler_dagster.market.errors import CorruptData, KeyLocked, NoEntitlement
+from tickhandler_dagster.market.quality.file_rules import FileRules
+from tickhandler_dagster.market.quality.row_rules import REASON, quarantine_table, split_rows
+from tickhandler_dagster.market.quality.rules import RULES, RuleName, Severity
+from tickhandler_dagster.market.raw_tables import RAW_TABLES
+from tickhandler_dagster.market.tick_csv import TickCsv
+from tickhandler_dagster.market.venues import VenueId
+from tickhandler_dagster.pipeline.admission import MemoryGate
+from tickhandler_dagster.pipeline.refusals import Refusals
+
+DAY = dt.date(2024, 8, 8)
+START = day_start_us(DAY)
+
+
+def cells(table, **values):
+    """A valid row of the table as CSV cells."""
+    found = []
+    for raw in table.columns:
+        column = raw.stored
+        if column.name in values:
+            found.append(str(values[column.name]))
+        elif isinstance(column.dtype, pl.Datetime):
+            found.append(str(START + 5_000_000))
+        elif column.bounds.one_of:
+            found.append(column.bounds.one_of[0])
+        else:
+            found.append({pl.Boolean(): "true", pl.Float64(): "1.5"}.get(column.dtype, "text"))
+    return found
+
+
+def block(table, *rows):
+    return "".join(f"binance,X,{','.join(row)}\n" for row in rows).encode()
+
+
+def grammar(table, symbol="X"):
+    return TickCsv(table=table, venue=VenueId.BINANCE, symbol=symbol, subject="s")
+
+
+def test_every_rule_has_a_severity_and_a_meaning():
+    assert set(RULES) == set(RuleName)
+    for rule in RULES.values():
+        assert rule.severity in Severity
+        assert rule.meaning
+
+
+@pytest.mark.parametrize("data_type", list(DataType))
+def test_every_type_parses_into_its_stored_columns(data_type):
+    table = RAW_TABLES[data_type]
+    frame = grammar(table).parse(block(table, cells(table), cells(table)))
+    assert frame.schema == table.stored.polars_schema
+    kept, kept_out = split_rows(frame, table)
+    assert kept.equals(frame)
+    assert kept_out.is_empty()
+    grouped = grammar(table, None).parse(block(table, cells(table)))
+    assert grouped.columns == ["symbol", *table.stored.names]
+    assert set(kept_out.columns) | {"symbol"} == set(quarantine_table(table).names)
+
+
+@pytest.mark.parametrize("data_type", list(DataType))
+def test_empty_cells_are_null_and_break_no_row_rule(data_type):
+    table = RAW_TABLES[data_type]
+    empty = {column.name: "" for column in table.stored.columns if column.is_nullable}
+    frame = grammar(table).parse(block(table, cells(table, **empty)))
+    assert all(frame[name].null_count() == 1 for name in empty)
+    assert split_rows(frame, table)[0].height == 1
+
+
+@pytest.mark.parametrize("data_type", list(DataType))
+def test_a_number_beyond_its_bounds_is_kept_out(data_type):
+    table = RAW_TABLES[data_type]
+    for column in table.stored.columns:
+        limits = (column.bounds.gt, column.bounds.ge)
+        if limits == (None, None):
+            continue
+        frame = grammar(table).parse(block(table, cells(table), cells(table, **{column.name: -1})))
+        kept, kept_out = split_rows(frame, table)
+        is_positive = column.name in table.positive
+        reason = RuleName.NOT_POSITIVE if is_positive else RuleName.OUT_OF_BOUNDS
+        assert (kept.height, kept_out[REASON].to_list()) == (1, [reason])
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999"])
+def test_a_number_that_is_none_is_kept_out(text):
+    table = RAW_TABLES[DataType.QUOTES]
+    frame = grammar(table).parse(block(table, cells(table, bid_price=text)))
+    assert split_rows(frame, table)[1][REASON].to_list() == [RuleName.NOT_FINITE]
+
+
+@pytest.mark.parametrize(("distance", "is_kept"), [(3_600_000_000, True), (3_600_000_001, False)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_clocks_may_be_an_hour_apart_and_no_more(distance, is_kept, sign):
+    table = RAW_TABLES[DataType.TRADES]
+    stamp = START + 5_000_000 + sign * distance
+    frame = grammar(table).parse(block(table, cells(table, timestamp=stamp)))
+    assert split_rows(frame, table)[0].height == is_kept
+
+
+def test_a_wild_time_far_in_the_past_does_not_overflow():
+    table = RAW_TABLES[DataType.TRADES]
+    frame = grammar(table).parse(block(table, cells(table, timestamp=-62_135_596_800_000_000)))
+    assert split_rows(frame, table)[1][REASON].to_list() == [RuleName.CLOCKS_APART]
+
+
+def rules():
+    return FileRules(table=RAW_TABLES[DataType.TRADES], day=DAY, subject="s")
+
+
+def arrivals(*moments):
+    table = RAW_TABLES[DataType.TRADES]
+    rows = [cells(table, local_timestamp=START + moment) for moment in moments]
+    return grammar(table).parse(block(table, *rows))
+
+
+def test_arrivals_may_be_equal_and_reach_to_the_last_microsecond_of_the_day():
+    last = rules().check(arrivals(0, 5, 5), None)
+    assert last == START + 5
+    assert rules().check(arrivals(5, US_PER_DAY - 1), last) == START + US_PER_DAY - 1
+    assert rules().check(arrivals(1).clear(), last) == last
+
+
+@pytest.mark.parametrize(
+    ("moments", "previous", "rule"),
+    [
+        ((5, 4), None, RuleName.ARRIVAL_NON_DECREASING),
+        ((4, 5), START + 6, RuleName.ARRIVAL_NON_DECREASING),
+        ((-1, 5), None, RuleName.ARRIVAL_INSIDE_DAY),
+        ((5, US_PER_DAY), None, RuleName.ARRIVAL_INSIDE_DAY),
+        ((-START + 10**12,), None, RuleName.MICROSECOND_TIMES),
+    ],
+)
+def test_a_wrong_arrival_is_said_with_the_rule(moments, previous, rule):
+    with pytest.raises(CorruptData, match=rule):
+        rules().check(arrivals(*moments), previous)
+
+
+def test_a_short_line_is_not_made_good_by_a_long_one():
+    table = RAW_TABLES[DataType.QUOTES]
+    row = cells(table)
+    for rows in ([row, row[:-1], [*row, "1"]], [row[:-1], [*row, "1"]], [[*row, "1"], row[:-1]]):
+        with pytest.raises(CorruptData, match=r"cells|does not parse"):
+            grammar(table).parse(block(table, *rows))
+
+
+def test_the_header_is_the_exact_one():
+    table = RAW_TABLES[DataType.TRADES]
+    grammar(table).check_header(",".join(table.header).encode())
+    for wrong in (b"", b"exchange", ",".join(table.header).encode() + b"\r"):
+        with pytest.raises(CorruptData, match="another header"):
+            grammar(table).check_header(wrong)
+
+
+def test_a_file_waits_for_memory_only_while_others_work():
+    used = iter([99.0, 99.0, 10.0])
+    order = []
+
+    async def work(gate, name, seconds):
+        async with gate.admitted():
+            order.append(name)
+            await asyncio.sleep(seconds)
+
+    async def both():
+        gate = MemoryGate(90, used_percent=lambda: next(used), pause_s=0.001)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work(gate, "first", 0.2))
+            group.create_task(work(gate, "second", 0))
+
+    asyncio.run(both())
+    assert order == ["first", "second"]
+    assert next(used, None) is None
+
+
+def test_one_denied_symbol_does_not_speak_for_all():
+    denial = NoEntitlement("s", "f", remedy="r")
+    refusals = Refusals()
+    for _ in range(2):
+        refusals.note(denial)
+    assert refusals.ending is None
+    refusals.note_success()
+    refusals.note(denial)
+    assert refusals.ending is None
+    lock = KeyLocked("s", "f", remedy="r")
+    refusals.note(lock)
+    assert refusals.ending is lock
