@@ -8,7 +8,7 @@ import dagster as dg
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.assets.columns import column_schema
 from tickhandler_dagster.assets.events import CellOutcome, Event, Outcomes, emit
-from tickhandler_dagster.assets.origin import origin
+from tickhandler_dagster.assets.origin import heading, origin
 from tickhandler_dagster.assets.raw_ticks import raw_ticks_key
 from tickhandler_dagster.checks.outcomes import conservation_outcome, schema_outcome
 from tickhandler_dagster.checks.policy import CheckName, check_specs
@@ -94,7 +94,8 @@ def _spec(timeframe: Timeframe, grid: Grid) -> dg.AssetSpec:
 
 
 def _outcomes(lake: Lake, cell: VenueDay, result: CandlesResult) -> Outcomes:
-    title = f"candles {cell}"
+    is_simulated = any(candle_sums(item).is_simulated for item in result.manifests.values())
+    title = heading(f"candles {cell}", is_simulated=is_simulated)
     charts = [PriceChart(key, bars) for key, bars in most_traded(lake, cell, result.manifests)]
     picture = markdown.picture(draw_prices(title, charts), title)
     return {
@@ -112,7 +113,7 @@ def _outcome(
     return CellOutcome(
         metadata={
             "source": origin(is_simulated=sums.is_simulated),
-            "price and volume": dg.MetadataValue.md(picture),
+            "picture of price and volume": dg.MetadataValue.md(picture),
             "instruments": dg.MetadataValue.int(manifest.height),
             "dagster/partition_row_count": dg.MetadataValue.int(sums.bars),
             "bars by status": dg.MetadataValue.md(

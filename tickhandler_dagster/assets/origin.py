@@ -10,3 +10,8 @@ def origin(*, is_simulated: bool) -> dg.MetadataValue:
     if is_simulated:
         return dg.MetadataValue.md(markdown.SIMULATED_NOTICE)
     return dg.MetadataValue.text("tardis.dev")
+
+
+def heading(subject: str, *, is_simulated: bool) -> str:
+    """The heading of a picture: pictures are copied out of the page, and say it themselves."""
+    return f"{subject} (simulated)" if is_simulated else subject

@@ -9,7 +9,7 @@ from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.assets import instruments
 from tickhandler_dagster.assets.columns import column_schema
 from tickhandler_dagster.assets.events import CellOutcome, Event, Outcomes, emit
-from tickhandler_dagster.assets.origin import origin
+from tickhandler_dagster.assets.origin import heading, origin
 from tickhandler_dagster.checks.outcomes import completeness_outcome, schema_outcome
 from tickhandler_dagster.checks.policy import CheckName, check_specs
 from tickhandler_dagster.market.data_types import DataType
@@ -94,19 +94,19 @@ def _build(grid: Grid, data_type: DataType) -> dg.AssetsDefinition:
     return raw_ticks
 
 
-def _outcome(lake: Lake, title: str, result: RawTicksResult) -> CellOutcome:
+def _outcome(lake: Lake, subject: str, result: RawTicksResult) -> CellOutcome:
     rows = result.rows
+    is_simulated = any(row.is_simulated for row in rows)
+    title = heading(subject, is_simulated=is_simulated)
     states = Counter(str(row.state) for row in rows)
     picture = draw_states(title, [(row.instrument_key, row.state) for row in rows])
     stamps = [stamp for row in rows for stamp in (row.first_timestamp, row.last_timestamp) if stamp]
     return CellOutcome(
         metadata={
-            "source": origin(is_simulated=any(row.is_simulated for row in rows)),
-            "states": dg.MetadataValue.md(
-                markdown.picture(picture, title)
-                + "\n\n"
-                + markdown.table(["state", "instruments"], states.items())
-            ),
+            "source": origin(is_simulated=is_simulated),
+            # Apart: the page shows a short table in place, a picture behind a link.
+            "states": dg.MetadataValue.md(markdown.table(["state", "instruments"], states.items())),
+            "picture of the states": dg.MetadataValue.md(markdown.picture(picture, title)),
             "instruments": dg.MetadataValue.int(len(rows)),
             "dagster/partition_row_count": dg.MetadataValue.int(sum(row.rows for row in rows)),
             "rows in quarantine": dg.MetadataValue.int(sum(row.quarantined_rows for row in rows)),

@@ -47,7 +47,7 @@ def demo(
     end_date: End = "2024-08-09",
     venues: Venues = DEMO_VENUES,
     seed: Seed = 7,
-    scale: Scale = 1.0,
+    scale: Scale = 0.5,
 ) -> None:
     """Run simulated days through Dagster, from instruments to candles."""
     from tickhandler_dagster.cli.demo import Demo, run_demo  # noqa: PLC0415  (see the charter)

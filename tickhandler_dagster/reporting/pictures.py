@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 MAX_LABELLED = 48
 MAX_CHARTS = 6
+# Share of bars with a trade below which each close is marked: steps alone would hide how few.
+SPARSE = 0.5
+
+PRICE_COLOUR = "#0072B2"
+VOLUME_COLOUR = "#C6D4E1"
 
 # Okabe and Ito's palette: told apart with any colour vision. Green is the state nobody has to look
 # at.
@@ -75,7 +80,7 @@ def draw_states(title: str, states: Sequence[tuple[str, DataState]]) -> bytes:
         corner = (column + 0.02, row + 0.06)
         axes.add_patch(Rectangle(corner, 0.96, 0.88, color=STATE_COLOURS[state]))
         if is_labelled:
-            axes.text(column + 0.05, row + 0.5, label, fontsize=6.5, va="center", clip_on=True)
+            axes.text(column + 0.05, row + 0.5, label, fontsize=7, va="center", clip_on=True)
     axes.set(xlim=(0, columns), ylim=(rows, 0), title=title)
     axes.axis("off")
     counts = {state: sum(found is state for _, found in states) for state in DataState}
@@ -87,7 +92,7 @@ def draw_states(title: str, states: Sequence[tuple[str, DataState]]) -> bytes:
         ],
         loc="outside lower center",
         ncols=4,
-        fontsize=7,
+        fontsize=8,
         frameon=False,
     )
     return _png(figure)
@@ -95,12 +100,27 @@ def draw_states(title: str, states: Sequence[tuple[str, DataState]]) -> bytes:
 
 def draw_prices(title: str, charts: Sequence[PriceChart]) -> bytes:
     """Price line over notional bars for up to `MAX_CHARTS` instruments, gaps shaded, as PNG."""
+    from matplotlib.patches import Patch  # noqa: PLC0415  (slow import)
+
     shown = list(charts[:MAX_CHARTS])
-    height = 0.6 + 1.7 * math.ceil(len(shown) / 2)
+    height = 1.1 + 1.8 * math.ceil(len(shown) / 2)
     figure, all_axes = _figure(width=8.0, height=height, charts=len(shown))
     for axes, chart in zip(all_axes, shown, strict=True):
         _draw_chart(axes, chart)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=10)
+    figure.supxlabel("hour of the day, UTC", fontsize=8)
+    meanings = {
+        PRICE_COLOUR: "close, in the price unit of the instrument",
+        VOLUME_COLOUR: "notional per bar, own scale",
+        STATE_COLOURS[DataState.INCIDENT]: "vendor gap",
+    }
+    figure.legend(
+        handles=[Patch(color=colour, label=label) for colour, label in meanings.items()],
+        loc="outside lower center",
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+    )
     return _png(figure)
 
 
@@ -110,17 +130,29 @@ def _draw_chart(axes: Axes, chart: PriceChart) -> None:
     volume = axes.twinx()
     # One filled outline: a rectangle per bar takes a second for six charts.
     volume.fill_between(
-        hours, _numbers(chart.bars, "notional"), step="post", color="#C6D4E1", lw=0, zorder=1
+        hours, _numbers(chart.bars, "notional"), step="post", color=VOLUME_COLOUR, lw=0, zorder=1
     )
     volume.set_yticks([])
-    axes.plot(hours, _numbers(chart.bars, "close"), color="#0072B2", linewidth=0.8, zorder=3)
+    # Bars without a trade have no close, and a line with holes shows nothing where no two closes
+    # are neighbours: the line steps from one trade to the next.
+    close = _numbers(chart.bars, "close")
+    is_traded = np.isfinite(close)
+    axes.plot(
+        *(hours[is_traded], close[is_traded]),
+        color=PRICE_COLOUR,
+        linewidth=0.9,
+        drawstyle="steps-post",
+        marker="." if is_traded.mean() < SPARSE else None,
+        markersize=3,
+        zorder=3,
+    )
     for hour in hours[_numbers(chart.bars, "gap_ms") > 0]:
         axes.axvspan(hour, hour + width, color=STATE_COLOURS[DataState.INCIDENT], alpha=0.3, lw=0)
     axes.set_zorder(volume.get_zorder() + 1)
     axes.patch.set_visible(False)
-    axes.set_title(chart.title, fontsize=7)
-    axes.tick_params(labelsize=6)
-    axes.set_xlabel("hour (UTC)", fontsize=6)
+    axes.set_title(chart.title, fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.set(xlim=(0, 24), xticks=range(0, 25, 6))
 
 
 def _numbers(bars: pl.DataFrame, column: str) -> npt.NDArray[np.float64]:
