@@ -143,6 +143,14 @@ def test_each_cell_of_a_range_has_its_own_metadata_and_check():
     assert seen.materialized[DOWN] == set(_cells())
 
 
+def test_a_range_of_one_cell_has_its_check_on_the_cell():
+    seen = _run(lambda cell: {UP: _outcome(cell.date.day)}, span=(_cells()[1], _cells()[1]))
+    assert seen.is_success
+    assert seen.numbers == {_cells()[1]: 9}
+    assert seen.checks == {_cells()[1]: True}
+    assert seen.materialized[DOWN] == {_cells()[1]}
+
+
 def test_a_range_with_a_hole_colours_only_what_is_there():
     seen = _run(
         lambda cell: {UP: _outcome(1, has_data=cell.date.day != 9, has_passed=cell.date.day != 9)},
@@ -190,6 +198,7 @@ def test_finished_cells_keep_their_colour_when_the_run_is_interrupted():
     recorded = []
 
     class Recorder:
+        has_partition_key = False
         log = type("Log", (), {"info": staticmethod(print), "warning": staticmethod(print)})
         instance = dg.DagsterInstance.ephemeral()
 

@@ -68,7 +68,9 @@ def emit(
         dagster.Failure: a cell failed for good; finished cells are recorded first.
         dagster.RetryRequested: a cell failed in a way that another try can heal.
     """
-    if len(cells) == 1:
+    # Not by their number: a range of one cell, as a backfill makes it, is still a range to Dagster,
+    # which stores the checks of such a run without a partition.
+    if context.has_partition_key:
         yield from _emit_one(context, cells[0], work)
     else:
         yield from _emit_range(context, cells, work)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from tickhandler_dagster.market.errors import CorruptData
@@ -73,9 +74,9 @@ class TickCsv:
             CorruptData: a line is short, long or blank, a cell does not parse, or the exchange or
                 symbol is another.
         """
-        lines = block.count(b"\n")
+        lines = _count(block, b"\n")
         cells = lines * (len(self.table.header) - 1)
-        if not block.endswith(b"\n") or block.count(b",") != cells:
+        if not block.endswith(b"\n") or _count(block, b",") != cells:
             raise self._corrupt(
                 "a line with too few or too many cells", was=_first_uneven(block, self.table)
             )
@@ -129,6 +130,11 @@ class TickCsv:
 
     def _corrupt(self, fact: str, *, was: str, expected: str | None = None) -> CorruptData:
         return CorruptData(self.subject, fact, was=was, expected=expected, remedy=_REMEDY)
+
+
+def _count(block: bytes, byte: bytes) -> int:
+    """Occurrences of a byte; `bytes.count` takes three times as long where it is a frequent one."""
+    return int(np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == ord(byte)))
 
 
 def _csv_type(column: Column) -> pl.DataType:
