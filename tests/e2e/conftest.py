@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
+import json
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -119,3 +121,21 @@ def make_platform(tmp_path):
     """Build a platform that lasts for the test: `make_platform(source, venues)`."""
     with ExitStack() as stack:
         yield lambda *args, **more: stack.enter_context(opened_platform(tmp_path, *args, **more))
+
+
+@pytest.fixture
+def ask_page():
+    """Ask the page's API: `ask_page(port, query, **variables)` gives the data of the answer."""
+
+    def ask(port, query, **variables):
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        try:
+            connection.request("POST", "/graphql", body, {"Content-Type": "application/json"})
+            answer = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    return ask

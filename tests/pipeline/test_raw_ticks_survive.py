@@ -6,7 +6,9 @@ import datetime as dt
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -159,10 +161,19 @@ def test_a_full_disk_is_said_and_heals_when_there_is_space(serving, catalog, tmp
     assert said[1:] == ["['present']", "0"]
 
 
-def test_a_lake_without_permission_is_said_with_the_remedy(serving, catalog, tmp_path):
-    root = tmp_path / "lake"
+@pytest.fixture
+def public_folder():
+    """A folder that another user can enter; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def test_a_lake_without_permission_is_said_with_the_remedy(serving, catalog, public_folder):
+    root = public_folder / "lake"
     root.mkdir(mode=0o755)
-    tmp_path.chmod(0o755)
+    catalog = shutil.copy(catalog, public_folder)
     body = """
         where = sys.argv[1:4]
         if os.getuid() == 0:
@@ -172,9 +183,6 @@ def test_a_lake_without_permission_is_said_with_the_remedy(serving, catalog, tmp
             os.chmod(where[0], 0o500)
         attempt(*where)
     """
-    for folder in tmp_path.parents:
-        if folder.stat().st_uid == root.stat().st_uid and folder.name.startswith("pytest"):
-            folder.chmod(0o755)
     said = run(body, root, serving.endpoint, catalog)
     assert said.startswith("StorageDenied")
     assert "LAKE_ROOT" in said

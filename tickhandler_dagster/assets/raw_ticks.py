@@ -112,7 +112,7 @@ def _outcome(lake: Lake, subject: str, result: RawTicksResult) -> CellOutcome:
             "rows in quarantine": dg.MetadataValue.int(sum(row.quarantined_rows for row in rows)),
             "size in bytes": dg.MetadataValue.int(sum(row.bytes for row in rows)),
             "files fetched": dg.MetadataValue.int(result.fetched),
-            "files kept": dg.MetadataValue.int(result.reused),
+            "instruments kept": dg.MetadataValue.int(result.reused),
             "fetched bytes": dg.MetadataValue.int(result.fetched_bytes),
         }
         | (

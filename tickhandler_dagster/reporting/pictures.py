@@ -30,7 +30,7 @@ MAX_CHARTS = 6
 SPARSE = 0.5
 
 PRICE_COLOUR = "#0072B2"
-VOLUME_COLOUR = "#C6D4E1"
+VOLUME_COLOUR = "#A9C1D6"
 
 # Okabe and Ito's palette: told apart with any colour vision. Green is the state nobody has to look
 # at.
@@ -108,7 +108,6 @@ def draw_prices(title: str, charts: Sequence[PriceChart]) -> bytes:
     for axes, chart in zip(all_axes, shown, strict=True):
         _draw_chart(axes, chart)
     figure.suptitle(title, fontsize=10)
-    figure.supxlabel("hour of the day, UTC", fontsize=8)
     meanings = {
         PRICE_COLOUR: "close, in the price unit of the instrument",
         VOLUME_COLOUR: "notional per bar, own scale",
@@ -153,6 +152,7 @@ def _draw_chart(axes: Axes, chart: PriceChart) -> None:
     axes.set_title(chart.title, fontsize=8)
     axes.tick_params(labelsize=7)
     axes.set(xlim=(0, 24), xticks=range(0, 25, 6))
+    axes.set_xlabel("hour, UTC", fontsize=7)
 
 
 def _numbers(bars: pl.DataFrame, column: str) -> npt.NDArray[np.float64]:
@@ -172,11 +172,16 @@ def _figure(*, width: float, height: float, charts: int) -> tuple[Figure, list[A
 
 
 def _png(figure: Figure) -> bytes:
-    """The figure with 64 colours: an event row of the database carries the picture."""
+    """The figure with 64 colours: an event row of the database carries the picture.
+
+    Chosen for coverage: the median cut takes a colour that only the legend has for its neighbour.
+    """
     from PIL import Image  # noqa: PLC0415  (slow import)
 
     full, small = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png")
     with Image.open(full) as image:
-        image.convert("RGB").quantize(64).save(small, format="png", optimize=True)
+        image.convert("RGB").quantize(64, Image.Quantize.MAXCOVERAGE).save(
+            small, format="png", optimize=True
+        )
     return small.getvalue()
