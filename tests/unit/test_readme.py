@@ -1,7 +1,9 @@
-"""What the README lists is what the code has."""
+"""What README and docs list is what the code has."""
 
 from pathlib import Path
 
+from tickhandler_dagster.market.paths import KINDS
+from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.settings import Settings
 
@@ -38,3 +40,11 @@ def test_the_template_names_every_setting():
 
 def test_the_graph_names_every_timeframe():
     assert f"candles/{' '.join(Timeframe)}" in README
+
+
+def test_the_architecture_names_every_path_and_every_state():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert all(f"\n{kind.form}\n" in text for kind in KINDS)
+    assert all(f"`{state}`" in text for state in DataState)
+    layers = {path.name for path in (ROOT / "tickhandler_dagster").iterdir() if path.is_dir()}
+    assert all(f"`{layer}/`" in text for layer in layers - {"__pycache__"})

@@ -1,17 +1,19 @@
 """The path grammar of the lake: an object is a value that writes its path and reads it back.
 
-What belongs here: every relative path the project stores under, and no root. Instrument keys go
-into file names as they are; their grammar (`instrument_key.py`) keeps them free of `/`.
+What belongs here: every relative path the project stores under, and no root. An object's form is
+stated once and serves both directions. Instrument keys go into file names as they are; their
+grammar (`instrument_key.py`) keeps them free of `/`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import parse_date
@@ -21,135 +23,106 @@ from tickhandler_dagster.market.venues import VenueId
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogFile:
+class _Stored:
+    """An object whose fields are the parts of its form."""
+
+    form: ClassVar[str]
+
+    @property
+    def path(self) -> str:
+        """Path under the lake's root."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return self.form.format_map(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogFile(_Stored):
     """What a venue lists: `catalog` is the exchange reply, `contracts` the instruments reply."""
+
+    form = "exchange_catalog/venue-{venue}/{name}.json"
 
     venue: VenueId
     name: str
 
-    @property
-    def path(self) -> str:
-        """Path under the lake's root."""
-        return f"exchange_catalog/venue-{self.venue}/{self.name}.json"
-
 
 @dataclass(frozen=True, slots=True)
-class InstrumentsFile:
+class InstrumentsFile(_Stored):
     """The universe of a venue on a day."""
 
+    form = "instrument_availability/by_date/day-{date}/venue-{venue}/instruments.parquet"
+
     date: dt.date
     venue: VenueId
 
-    @property
-    def path(self) -> str:
-        """Path under the lake's root."""
-        return (
-            f"instrument_availability/by_date/day-{self.date}"
-            f"/venue-{self.venue}/instruments.parquet"
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class RawTickFile:
+class RawTickFile(_Stored):
     """The verified ticks of an instrument, one file per day and data type."""
 
+    form = "raw_tick_data/by_date/day-{date}/data_type-{data_type}/{instrument_key}.parquet"
+
     date: dt.date
     data_type: DataType
     instrument_key: str
 
-    @property
-    def path(self) -> str:
-        """Path under the lake's root."""
-        return (
-            f"raw_tick_data/by_date/day-{self.date}/data_type-{self.data_type}"
-            f"/{self.instrument_key}.parquet"
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class RawManifest:
+class RawManifest(_Stored):
     """The manifest of a raw partition."""
 
+    form = "raw_tick_data/by_date/day-{date}/data_type-{data_type}/_manifests/{venue}.parquet"
+
     date: dt.date
     data_type: DataType
     venue: VenueId
 
-    @property
-    def path(self) -> str:
-        """Path under the lake's root."""
-        return (
-            f"raw_tick_data/by_date/day-{self.date}/data_type-{self.data_type}"
-            f"/_manifests/{self.venue}.parquet"
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class CandleFile:
+class CandleFile(_Stored):
     """The bars of an instrument, one file per day and timeframe."""
 
+    form = "processed_candles/by_date/day-{date}/timeframe-{timeframe}/{instrument_key}.parquet"
+
     date: dt.date
     timeframe: Timeframe
     instrument_key: str
 
-    @property
-    def path(self) -> str:
-        """Path under the lake's root."""
-        return (
-            f"processed_candles/by_date/day-{self.date}/timeframe-{self.timeframe}"
-            f"/{self.instrument_key}.parquet"
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class CandleManifest:
+class CandleManifest(_Stored):
     """The manifest of a candle partition."""
+
+    form = "processed_candles/by_date/day-{date}/timeframe-{timeframe}/_manifests/{venue}.parquet"
 
     date: dt.date
     timeframe: Timeframe
     venue: VenueId
 
-    @property
-    def path(self) -> str:
-        """Path under the lake's root."""
-        return (
-            f"processed_candles/by_date/day-{self.date}/timeframe-{self.timeframe}"
-            f"/_manifests/{self.venue}.parquet"
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class QuarantinedRows:
+class QuarantinedRows(_Stored):
     """Rows of a raw file that were kept out, each with its reason."""
+
+    form = "quarantine/rows/by_date/day-{date}/data_type-{data_type}/{instrument_key}.parquet"
 
     date: dt.date
     data_type: DataType
     instrument_key: str
 
-    @property
-    def path(self) -> str:
-        """Path under the lake's root."""
-        return (
-            f"quarantine/rows/by_date/day-{self.date}/data_type-{self.data_type}"
-            f"/{self.instrument_key}.parquet"
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class QuarantinedFile:
+class QuarantinedFile(_Stored):
     """A vendor file that breaks its format, kept as it came."""
+
+    form = (
+        "quarantine/files/by_date/day-{date}/data_type-{data_type}/venue-{venue}"
+        "/{source_symbol}.csv.gz"
+    )
 
     date: dt.date
     data_type: DataType
     venue: VenueId
     source_symbol: str
-
-    @property
-    def path(self) -> str:
-        """Path under the lake's root."""
-        return (
-            f"quarantine/files/by_date/day-{self.date}/data_type-{self.data_type}"
-            f"/venue-{self.venue}/{self.source_symbol}.csv.gz"
-        )
 
 
 LakeObject: TypeAlias = (
@@ -163,40 +136,36 @@ LakeObject: TypeAlias = (
     | QuarantinedFile
 )
 
-_DAY = r"by_date/day-(?P<date>\d{4}-\d{2}-\d{2})"
-_TYPE = r"data_type-(?P<data_type>\w+)"
-_FRAME = r"timeframe-(?P<timeframe>\w+)"
-_VENUE = r"(?P<venue>[a-z0-9-]+)"
-_KEY = r"(?P<instrument_key>[^/]+)"
-
-_GRAMMAR: tuple[tuple[Callable[..., LakeObject], re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern))
-    for kind, pattern in (
-        (CatalogFile, rf"exchange_catalog/venue-{_VENUE}/(?P<name>\w+)\.json"),
-        (InstrumentsFile, rf"instrument_availability/{_DAY}/venue-{_VENUE}/instruments\.parquet"),
-        (RawManifest, rf"raw_tick_data/{_DAY}/{_TYPE}/_manifests/{_VENUE}\.parquet"),
-        (RawTickFile, rf"raw_tick_data/{_DAY}/{_TYPE}/{_KEY}\.parquet"),
-        (CandleManifest, rf"processed_candles/{_DAY}/{_FRAME}/_manifests/{_VENUE}\.parquet"),
-        (CandleFile, rf"processed_candles/{_DAY}/{_FRAME}/{_KEY}\.parquet"),
-        (QuarantinedRows, rf"quarantine/rows/{_DAY}/{_TYPE}/{_KEY}\.parquet"),
-        (
-            QuarantinedFile,
-            rf"quarantine/files/{_DAY}/{_TYPE}/venue-{_VENUE}/(?P<source_symbol>[^/]+)\.csv\.gz",
-        ),
-    )
+KINDS: tuple[type[LakeObject], ...] = (
+    CatalogFile,
+    InstrumentsFile,
+    RawManifest,
+    RawTickFile,
+    CandleManifest,
+    CandleFile,
+    QuarantinedRows,
+    QuarantinedFile,
 )
 
-_PARTS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+_PARTS: Mapping[str, tuple[str, Callable[[str], Any]]] = MappingProxyType(
     {
-        "date": parse_date,
-        "venue": VenueId,
-        "data_type": DataType,
-        "timeframe": Timeframe,
-        "instrument_key": str,
-        "name": str,
-        "source_symbol": str,
+        "date": (r"\d{4}-\d{2}-\d{2}", parse_date),
+        "venue": (r"[a-z0-9-]+", VenueId),
+        "data_type": (r"\w+", DataType),
+        "timeframe": (r"\w+", Timeframe),
+        "instrument_key": (r"[^/]+", str),
+        "name": (r"\w+", str),
+        "source_symbol": (r"[^/]+", str),
     }
 )
+
+
+def _pattern(form: str) -> re.Pattern[str]:
+    groups = {name: f"(?P<{name}>{pattern})" for name, (pattern, _) in _PARTS.items()}
+    return re.compile(form.replace(".", r"\.").format_map(groups))
+
+
+_GRAMMAR = tuple((kind, _pattern(kind.form)) for kind in KINDS)
 
 
 def parse_path(path: str) -> LakeObject:
@@ -214,7 +183,7 @@ def parse_path(path: str) -> LakeObject:
         if match:
             try:
                 return kind(
-                    **{name: _PARTS[name](text) for name, text in match.groupdict().items()}
+                    **{name: _PARTS[name][1](text) for name, text in match.groupdict().items()}
                 )
             except ValueError:
                 break  # the shape is right and a part is in no enum: not one of our objects
