@@ -29,7 +29,9 @@ def build_definitions(
         # Partitioned checks and mappings over two dimensions; pinned with Dagster's version.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        grid = build_grid(settings.grid_venues, settings.partition_start_date)
+        grid = build_grid(
+            settings.grid_venues, settings.partition_start_date, settings.partition_end_date
+        )
         return dg.Definitions(
             assets=[
                 build_exchange_catalog(grid),

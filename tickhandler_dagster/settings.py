@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -56,8 +57,8 @@ def _data_type(value: object) -> DataType:
     return parse_data_type(str(value))
 
 
-def _date(value: object) -> dt.date:
-    return value if isinstance(value, dt.date) else parse_date(str(value))
+def _date(value: object) -> dt.date | None:
+    return value if value is None or isinstance(value, dt.date) else parse_date(str(value))
 
 
 def _lake_root(value: object) -> Path:
@@ -201,6 +202,13 @@ class Settings(BaseSettings):
         description="First day of the partition grid; move it earlier, not later.",
         json_schema_extra=_rule("YYYY-MM-DD", "Write the UTC day as in 2024-01-01"),
     )
+    partition_end_date: Annotated[dt.date | None, BeforeValidator(_date)] = Field(
+        default=None,
+        description="Last day of the partition grid; yesterday where it is not set.",
+        json_schema_extra=_rule(
+            "YYYY-MM-DD, not before PARTITION_START_DATE", "Leave it out for yesterday"
+        ),
+    )
     dagster_home: Path | None = Field(
         default=None,
         description="Folder in which Dagster keeps runs and events.",
@@ -222,6 +230,14 @@ class Settings(BaseSettings):
         if path is not None and not path.is_file():
             raise ValueError("no such file")
         return path
+
+    @field_validator("partition_end_date")
+    @classmethod
+    def _is_not_before_start(cls, end: dt.date | None, info: ValidationInfo) -> dt.date | None:
+        start = info.data.get("partition_start_date")  # absent where it is itself wrong
+        if end is not None and start is not None and end < start:
+            raise ValueError("before the start")
+        return end
 
     @field_validator("dagster_home")
     @classmethod

@@ -64,6 +64,7 @@ def test_blank_lines_of_a_copied_template_mean_not_set(clean):
         ("GCP_PROJECT_ID", "X"),
         ("DAGSTER_HOME", "relative"),
         ("PARTITION_START_DATE", "2024/01/01"),
+        ("PARTITION_END_DATE", "2023-12-31"),
         ("INSTRUMENT_EXCHANGES", "binance,nowhere"),
         ("DOWNLOAD_DATA_TYPES", "candles"),
     ],

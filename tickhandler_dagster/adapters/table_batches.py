@@ -16,6 +16,8 @@ from tickhandler_dagster.market.errors import CorruptData
 from tickhandler_dagster.market.paths import LakeObject
 
 BATCH_ROWS = 262_144
+# Read at once: four times cheaper than in batches, and a day of options has hundreds of such files.
+SMALL_BYTES = 4_000_000
 
 
 def read_batches(
@@ -26,12 +28,16 @@ def read_batches(
     Raises:
         CorruptData: the object is not readable Parquet.
     """
-    if not lake.exists(item):
+    size = lake.size(item)
+    if size is None:
+        return
+    if size <= SMALL_BYTES:
+        frame = lake.read_table(item)
+        if frame is not None:
+            yield from frame.iter_slices(batch_rows) if frame.height else (frame,)
         return
     try:
         with pq.ParquetFile(lake.store.uri(item.path)) as file:
-            if not file.metadata.num_rows:
-                yield pl.DataFrame(pl.from_arrow(file.schema_arrow.empty_table()))
             for batch in file.iter_batches(batch_rows):
                 yield pl.DataFrame(pl.from_arrow(batch))
     except pa.ArrowInvalid as error:

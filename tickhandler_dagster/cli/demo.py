@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
@@ -106,9 +106,7 @@ def run_demo(demo: Demo) -> bool:
     save_demo(demo)
     screen = DemoScreen()
     with SandboxServer(Simulator(demo.seed, scale=demo.scale)) as server:
-        settings = demo_settings(
-            demo.home, endpoint=server.api_url, venues=demo.venues, start=demo.start
-        )
+        settings = demo_settings(demo, endpoint=server.api_url)
         with screen.live(), open_instance(demo.home) as instance:
             is_whole = _run_all(demo, settings, instance, screen)
     lake = Lake(LocalObjectStore(settings.lake_root))
@@ -126,7 +124,7 @@ def _run_all(
         settings, resources={"progress": ProgressListener(screen.on_progress)}
     )
     repository = definitions.get_repository_def()
-    runs = list(plan_runs(demo, build_grid(settings.grid_venues, settings.partition_start_date)))
+    runs = list(plan_runs(demo, build_grid(demo.venues, demo.start, demo.end)))
     screen.expect(len(runs))
     is_whole = True
     for run in runs:
@@ -182,19 +180,18 @@ def _by_grid(grid: Grid) -> tuple[list[DataType], dict[tuple[str, ...], list[Dat
     return core, others
 
 
-def demo_settings(
-    home: Path, *, endpoint: str, venues: Sequence[VenueId], start: dt.date
-) -> Settings:
-    """Settings of the demo: its own lake, the sandbox in the vendor's place."""
+def demo_settings(demo: Demo, *, endpoint: str) -> Settings:
+    """Settings of the demo: its own lake and grid, the sandbox in the vendor's place."""
     return Settings(
         tardis_endpoint=AnyHttpUrl(endpoint),
         tardis_datasets_endpoint=AnyHttpUrl(endpoint),
         tardis_api_key=SecretStr(SANDBOX_KEY),
-        lake_root=home / "lake",
-        dagster_home=home / "dagster_home",
-        instrument_exchanges=tuple(venues),
-        download_venues=tuple(venues),
-        partition_start_date=start,
+        lake_root=demo.home / "lake",
+        dagster_home=demo.home / "dagster_home",
+        instrument_exchanges=demo.venues,
+        download_venues=demo.venues,
+        partition_start_date=demo.start,
+        partition_end_date=demo.end,
         log_level="ERROR",
     )
 
@@ -215,7 +212,8 @@ def load_demo(home: Path) -> Demo:
     file = home / DEMO_FILE
     if not file.is_file():
         raise InvalidInput(str(home), "no demo here", remedy="Run: make demo")
-    return _DEMO.validate_json(file.read_text(encoding="utf-8"))
+    # The folder may have been moved since.
+    return replace(_DEMO.validate_json(file.read_text(encoding="utf-8")), home=home)
 
 
 def prepare_instance(home: Path) -> Path:

@@ -38,9 +38,7 @@ def run_ui(home: Path, *, port: int) -> None:
     folder = prepare_instance(home)
     port = port or _free_port()
     with _interruptible(), SandboxServer(Simulator(demo.seed, scale=demo.scale)) as server:
-        settings = demo_settings(
-            home, endpoint=server.api_url, venues=demo.venues, start=demo.start
-        )
+        settings = demo_settings(demo, endpoint=server.api_url)
         Console().print(f"Dagster: http://{_HOST}:{port}  (simulated data from the sandbox)")
         page = subprocess.Popen(  # noqa: S603  (our own interpreter and module, no text from outside)
             [

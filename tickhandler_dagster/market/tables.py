@@ -8,6 +8,7 @@ What belongs here: the vocabulary. The tables themselves are in `raw_tables.py`,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 import pyarrow as pa
@@ -109,16 +110,23 @@ class Table:
         One plain text type in every file is what lets files of different days concatenate; the
         dictionary is an encoding of the pages, not a type.
         """
-        fields = pl.DataFrame(schema=self.polars_schema).to_arrow().schema
-        return pa.schema(
-            pa.field(
-                field.name,
-                _plain(field.type),
-                nullable=column.is_nullable,
-                metadata=_field_metadata(column),
-            )
-            for field, column in zip(fields, self.columns, strict=True)
+        return _arrow_schema(self.columns)
+
+
+@lru_cache
+def _arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
+    """Kept, since a partition of many small files asks for it once per file."""
+    schema = {column.name: column.dtype for column in columns}
+    fields = pl.DataFrame(schema=schema).to_arrow().schema
+    return pa.schema(
+        pa.field(
+            field.name,
+            _plain(field.type),
+            nullable=column.is_nullable,
+            metadata=_field_metadata(column),
         )
+        for field, column in zip(fields, columns, strict=True)
+    )
 
 
 def _field_metadata(column: Column) -> dict[str, str]:

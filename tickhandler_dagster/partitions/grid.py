@@ -54,12 +54,16 @@ class Grid:
         )
 
 
-def build_grid(venues: Sequence[VenueId], start: dt.date) -> Grid:
-    """The grid of these venues, in this order, from the UTC day `start` to yesterday.
+def build_grid(venues: Sequence[VenueId], start: dt.date, end: dt.date | None = None) -> Grid:
+    """The grid of these venues, in this order, from the UTC day `start` to `end` or yesterday.
 
     Types that none of the venues has are left out of `by_type`.
     """
-    date = dg.DailyPartitionsDefinition(start_date=start.isoformat(), timezone="UTC")
+    date = dg.DailyPartitionsDefinition(
+        start_date=start.isoformat(),
+        end_date=(end + dt.timedelta(days=1)).isoformat() if end else None,
+        timezone="UTC",
+    )
 
     def days_of(some: Sequence[VenueId]) -> dg.MultiPartitionsDefinition:
         return dg.MultiPartitionsDefinition({DATE: date, VENUE: _static(some)})
