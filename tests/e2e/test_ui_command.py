@@ -15,6 +15,7 @@ from tickhandler_dagster.cli.demo import Demo, save_demo
 from tickhandler_dagster.market.venues import VenueId
 
 LIMIT_S = 90
+STOP_S = 40
 LAUNCH = """
 mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on InvalidSubsetError { message }
@@ -48,11 +49,13 @@ def ui(tmp_path):
     try:
         yield process, family, home, elsewhere
     finally:
-        process.stdout.close()
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
         for member in family:
             with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
                 member.kill()
-        process.wait(10)
+        process.stdout.close()
 
 
 def _wait_for(what, said):
@@ -61,6 +64,14 @@ def _wait_for(what, said):
         assert time.monotonic() < deadline, said
         time.sleep(0.3)
     return answer
+
+
+def _is_alive(process):
+    """Not one that has ended and waits for the machine's first process to take note of it."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_page_runs_a_cell_in_the_demo_alone_and_stops_without_a_trace(ui, ask_page):
@@ -101,6 +112,6 @@ def test_the_page_runs_a_cell_in_the_demo_alone_and_stops_without_a_trace(ui, as
     assert [file.name for file in elsewhere.iterdir()] == [".env"]
 
     process.send_signal(signal.SIGTERM)
-    assert process.wait(40) == 0
+    assert process.wait(STOP_S) == 0
     assert len(family) > 3
-    assert not [member for member in family[1:] if member.is_running()]
+    assert not [member for member in family[1:] if _is_alive(member)]

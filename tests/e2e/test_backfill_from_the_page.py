@@ -1,0 +1,332 @@
+"""A block of days and venues, started as the page starts it: real services, real runs, exact cells.
+
+The three services of an installation are started apart, as on a server: the code location, the page
+and the daemon. The only difference to an installation is how often the daemon looks for work.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pydantic import AnyHttpUrl, SecretStr
+
+from tickhandler_dagster.market.timeframes import Timeframe
+from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
+from tickhandler_dagster.sandbox.server import SandboxServer
+from tickhandler_dagster.sandbox.simulator import Simulator
+from tickhandler_dagster.settings import Settings, child_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+VENUES = ("binance", "deribit")
+DAYS = ("2024-08-08", "2024-08-09")
+BLOCK = {(day, venue) for day in DAYS for venue in VENUES}
+CHAIN_BLOCK = {(day, "deribit") for day in DAYS}
+CANDLES = [f"candles/{timeframe}" for timeframe in Timeframe]
+CORE = ["instruments", "raw_ticks/trades", *CANDLES]
+CHECKS = {
+    "instruments": {"complete", "schema_holds"},
+    "raw_ticks/trades": {"complete", "schema_holds"},
+    "raw_ticks/options_chain": {"complete", "schema_holds"},
+    **{candles: {"conserves_trades", "schema_holds"} for candles in CANDLES},
+}
+LIMIT_S = 240
+
+# The daemon as it is, but it looks every two seconds: it waits thirty, and nothing sets them.
+DAEMON = """
+import sys
+from dagster._daemon import controller
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 2
+from dagster._daemon.cli import main
+sys.argv[0] = "dagster-daemon"
+main()
+"""
+
+LAUNCH = """
+mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+} }"""
+PROGRESS = """
+query($id: String!, $filter: RunsFilter!) {
+  partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } }
+  runsOrError(filter: $filter) { ... on Runs { results { runId status tags { key value }
+    stepStats { stepKey status } } } }
+}"""
+STATUSES = """
+query($keys: [AssetKeyInput!]) { assetNodes(assetKeys: $keys) { assetKey { path }
+  assetPartitionStatuses {
+    ... on DefaultPartitionStatuses { materializedPartitions failedPartitions }
+    ... on MultiPartitionStatuses { ranges { primaryDimStartKey primaryDimEndKey
+      secondaryDim { ... on DefaultPartitionStatuses {
+        materializedPartitions failedPartitions } } } }
+  }
+  assetChecksOrError { ... on AssetChecks { checks { name partitionStatuses {
+    ... on AssetCheckMultiPartitionStatuses { ranges { primaryDimStartKey primaryDimEndKey
+      secondaryDim { ... on AssetCheckDefaultPartitionStatuses { succeededPartitions
+        failedPartitions inProgressPartitions skippedPartitions executionFailedPartitions } } } }
+  } } } }
+} }"""
+EVENTS = """
+query($keys: [AssetKeyInput!]) { assetNodes(assetKeys: $keys) { assetKey { path }
+  assetMaterializations { partition runId metadataEntries { label
+    ... on IntMetadataEntry { intValue } ... on MarkdownMetadataEntry { mdStr } } }
+} }"""
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Page:
+    """The page's API, and the lake behind it."""
+
+    client: Callable
+    port: int
+    lake_root: Path
+
+    def ask(self, query, **variables):
+        return self.client(self.port, query, **variables)
+
+    def backfill(self, assets, partitions):
+        """Select the assets, choose the block, press the button; wait for the end."""
+        launched = self.ask(
+            LAUNCH,
+            params={
+                "assetSelection": [{"path": asset.split("/")} for asset in assets],
+                "partitionNames": partitions,
+                "title": "a block of days and venues",
+            },
+        )["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        name = launched["backfillId"]
+        tags = [{"key": "dagster/backfill", "value": name}]
+        deadline = time.monotonic() + LIMIT_S
+        while True:
+            answer = self.ask(PROGRESS, id=name, filter={"tags": tags})
+            status = answer["partitionBackfillOrError"]["status"]
+            runs = answer["runsOrError"]["results"]
+            if status not in {"REQUESTED", "COMPLETING"}:
+                return status, [_Run(run) for run in runs]
+            assert time.monotonic() < deadline, f"{status} {runs}"
+            time.sleep(0.5)
+
+    def cells(self, *assets):
+        """Per asset the cells that are materialized, and per check the cells of each status."""
+        keys = [{"path": asset.split("/")} for asset in assets]
+        found = {}
+        for node in self.ask(STATUSES, keys=keys)["assetNodes"]:
+            statuses = node["assetPartitionStatuses"]
+            materialized, failed = (
+                _cells(statuses, f"{name}Partitions") for name in ("materialized", "failed")
+            )
+            assert not failed
+            checks = {
+                check["name"]: {
+                    status: cells
+                    for status in (
+                        "succeeded",
+                        "failed",
+                        "inProgress",
+                        "skipped",
+                        "executionFailed",
+                    )
+                    if (cells := _cells(check["partitionStatuses"], f"{status}Partitions"))
+                }
+                for check in node["assetChecksOrError"].get("checks", [])
+            }
+            found["/".join(node["assetKey"]["path"])] = (materialized, checks)
+        return found
+
+    def materializations(self, *assets):
+        """Per asset and cell the metadata of every materialization, latest first."""
+        keys = [{"path": asset.split("/")} for asset in assets]
+        found = {}
+        for node in self.ask(EVENTS, keys=keys)["assetNodes"]:
+            by_cell = found.setdefault("/".join(node["assetKey"]["path"]), {})
+            for event in node["assetMaterializations"]:
+                values = {
+                    entry["label"]: entry.get("intValue", entry.get("mdStr"))
+                    for entry in event["metadataEntries"]
+                }
+                by_cell.setdefault(event["partition"], []).append(values)
+        return found
+
+
+class _Run:
+    def __init__(self, run):
+        self.status = run["status"]
+        self.steps = {step["stepKey"]: step["status"] for step in run["stepStats"]}
+        self._tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+
+    @property
+    def cells(self):
+        """The box that the run's range spans."""
+        (first, low), (last, high) = (
+            self._tags[f"dagster/asset_partition_range_{end}"].split("|")
+            for end in ("start", "end")
+        )
+        return [
+            (day, venue)
+            for day, venue in sorted(BLOCK)
+            if first <= day <= last and low <= venue <= high
+        ]
+
+
+def _cells(statuses, field):
+    if statuses is None:
+        return set()
+    if "ranges" not in statuses:
+        return set(statuses[field])
+    cells = set()
+    for part in statuses["ranges"]:
+        span = pl.date_range(
+            pl.lit(part["primaryDimStartKey"]).str.to_date(),
+            pl.lit(part["primaryDimEndKey"]).str.to_date(),
+            eager=True,
+        )
+        cells |= {(str(day), venue) for day in span for venue in part["secondaryDim"][field]}
+    return cells
+
+
+@pytest.fixture
+def page(tmp_path, ask_page):
+    """Code location, page and daemon over an empty lake, the sandbox in the vendor's place."""
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    shutil.copy(ROOT / "dagster.yaml", home)
+    with SandboxServer(Simulator(7, scale=0.02)) as vendor:
+        settings = Settings(
+            tardis_endpoint=AnyHttpUrl(vendor.api_url),
+            tardis_datasets_endpoint=AnyHttpUrl(vendor.datasets_url),
+            tardis_api_key=SecretStr(SANDBOX_KEY),
+            lake_root=tmp_path / "lake",
+            dagster_home=home,
+            instrument_exchanges=VENUES,
+            download_venues=VENUES,
+            partition_start_date="2024-08-07",
+        )
+        with _Services(child_environment(settings), tmp_path) as services:
+            code, port = _free_port(), _free_port()
+            location = ["--grpc-host", "127.0.0.1", "--grpc-port", str(code)]
+            module = ["-m", "tickhandler_dagster.definitions"]
+            services.start("code", "-m", "dagster", "api", "grpc", "-p", str(code), *module)
+            services.wait_for(code)
+            services.start("page", "-m", "dagster_webserver", "-p", str(port), *location)
+            services.start("daemon", "-c", DAEMON, "run", *location)
+            services.wait_for(port)
+            yield Page(ask_page, port, settings.lake_root)
+
+
+class _Services:
+    """Processes, each with a group of its own; at the end nothing of them is left."""
+
+    def __init__(self, environment, folder):
+        self._environment = environment
+        self._folder = folder
+        self._processes = []
+
+    def __enter__(self):
+        return self
+
+    def start(self, name, *command):
+        with (self._folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=self._folder,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+
+    def wait_for(self, port):
+        deadline = time.monotonic() + LIMIT_S / 4
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+            assert all(process.poll() is None for process in self._processes)
+            assert time.monotonic() < deadline, f"nothing on port {port}"
+            time.sleep(0.2)
+
+    def __exit__(self, *_):
+        for process in reversed(self._processes):
+            _signal_group(process, signal.SIGTERM)
+        for process in self._processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            _signal_group(process, signal.SIGKILL)
+            process.wait(10)
+
+
+def _signal_group(process, number):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def test_a_block_of_days_and_venues_is_exactly_what_was_chosen(page):
+    status, _ = page.backfill(["exchange_catalog"], list(VENUES))
+    assert status == "COMPLETED_SUCCESS"
+    assert page.cells("exchange_catalog")["exchange_catalog"][0] == set(VENUES)
+
+    block = [f"{day}|{venue}" for day, venue in sorted(BLOCK)]
+    assets = [*CORE, "raw_ticks/options_chain"]
+    status, runs = page.backfill(assets, block)
+    assert status == "COMPLETED_SUCCESS"
+    assert {run.status for run in runs} == {"SUCCESS"}
+    chains = [run for run in runs if "candles" in run.steps]
+    assert len(chains) == len(DAYS), "Dagster makes a run of each of the fewer: day or venue"
+    assert sorted(cell for run in chains for cell in run.cells) == sorted(BLOCK)
+    assert {status for run in runs for status in run.steps.values()} == {"SUCCESS"}
+
+    for asset, (materialized, checks) in page.cells(*assets).items():
+        chosen = CHAIN_BLOCK if asset == "raw_ticks/options_chain" else BLOCK
+        assert materialized == chosen, asset
+        assert checks == {name: {"succeeded": chosen} for name in CHECKS[asset]}, asset
+    _assert_every_cell_has_metadata_of_its_own(page, assets)
+
+    status, runs = page.backfill(assets, block)
+    assert status == "COMPLETED_SUCCESS"
+    assert {run.status for run in runs} == {"SUCCESS"}
+    for asset in ("raw_ticks/trades", "raw_ticks/options_chain"):
+        for again, first in page.materializations(asset)[asset].values():
+            assert again["files fetched"] == 0
+            assert again["instruments kept"] == again["instruments"] == first["instruments"] > 0
+            assert again["dagster/partition_row_count"] == first["dagster/partition_row_count"]
+
+
+def _assert_every_cell_has_metadata_of_its_own(page, assets):
+    for asset, by_cell in page.materializations(*assets).items():
+        assert {len(events) for events in by_cell.values()} == {1}, asset
+        rows = {cell: events[0]["dagster/partition_row_count"] for cell, events in by_cell.items()}
+        assert rows == _rows_on_disk(page.lake_root, asset, by_cell), asset
+
+
+def _rows_on_disk(root, asset, cells):
+    kind, _, name = asset.partition("/")
+    folder = {
+        "instruments": "instrument_availability/by_date/day-{day}/venue-{venue}/*.parquet",
+        "raw_ticks": f"raw_tick_data/by_date/day-{{day}}/data_type-{name}/{{VENUE}}:*.parquet",
+        "candles": f"processed_candles/by_date/day-{{day}}/timeframe-{name}/{{VENUE}}:*.parquet",
+    }[kind]
+    rows = {}
+    for cell in cells:
+        day, venue = cell.split("|")
+        files = sorted(root.glob(folder.format(day=day, venue=venue, VENUE=venue.upper())))
+        assert files, cell
+        rows[cell] = sum(
+            pl.scan_parquet(file, glob=False).select(pl.len()).collect().item() for file in files
+        )
+    return rows
