@@ -21,13 +21,10 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DEMO)/dagster_home/dagster.yaml: dagster.yaml
-	@mkdir -p $(@D) && cp $< $@
-
-demo: $(READY) $(DEMO)/dagster_home/dagster.yaml ## Two simulated days of four venues through Dagster, from instruments to candles
+demo: $(READY) ## Two simulated days of four venues through Dagster, from instruments to candles
 	@$(BIN)/tickhandler demo --home $(DEMO)
 
-ui: $(READY) $(DEMO)/dagster_home/dagster.yaml ## Dagster's web page over the demo's instance, the sandbox behind it
+ui: $(READY) ## Dagster's web page over the demo's instance, the sandbox behind it
 	@$(BIN)/tickhandler ui --home $(DEMO)
 
 test: lint types ## Everything a change has to pass

@@ -148,17 +148,18 @@ def _run_all(
 def plan_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
     """The runs in order: catalogues, then per cell the core chain and the types of some venues.
 
-    The bars of every day but the last are built once more at the end: only then are the ticks of
-    the day after it in, and the bars final.
+    The last day goes from instruments to candles in one run. The bars of the days before it wait
+    until the ticks of the day after theirs are in: built then, they are final at once.
     """
     core, others = _by_grid(grid)
+    ticks = (instruments.KEY, *map(raw_ticks_key, core))
     candles = tuple(candles_key(timeframe) for timeframe in Timeframe)
     for venue in demo.venues:
         yield DemoRun(str(venue), (exchange_catalog.KEY,))
     for day in demo.days:
         for venue in demo.venues:
             cell = str(VenueDay(day, venue))
-            yield DemoRun(cell, (instruments.KEY, *map(raw_ticks_key, core), *candles))
+            yield DemoRun(cell, (*ticks, *candles) if day == demo.end else ticks)
             for venues, types in others.items():
                 if venue in venues:
                     yield DemoRun(cell, tuple(map(raw_ticks_key, types)))
@@ -220,8 +221,10 @@ def prepare_instance(home: Path) -> Path:
     """The folder of the demo's instance, made where there is none, configured as the project is."""
     folder = home / "dagster_home"
     folder.mkdir(parents=True, exist_ok=True)
-    # Without it Dagster sends telemetry, and its page asks a newcomer for an e-mail address.
-    shutil.copyfile(_PROJECT / "dagster.yaml", folder / "dagster.yaml")
+    settings = _PROJECT / "dagster.yaml"
+    if settings.is_file():  # only a checkout has it
+        # Without it Dagster sends telemetry, and its page asks a newcomer for an e-mail address.
+        shutil.copyfile(settings, folder / "dagster.yaml")
     return folder
 
 
