@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tickhandler_dagster.market.instrument_key import (
-    InstrumentKey,
     InstrumentType,
-    OptionType,
-    canonical_strike,
 )
 from tickhandler_dagster.market.symbols.expiry_codes import DAY_MONTH_YEAR, day_month_year
-from tickhandler_dagster.market.symbols.parsed_symbol import ParsedSymbol, coin_settled, linear
+from tickhandler_dagster.market.symbols.parsed_symbol import (
+    ParsedSymbol,
+    coin_settled,
+    key_from_parts,
+    linear,
+)
 from tickhandler_dagster.market.venues import VenueId
 
 _UNDERLYING = r"(?P<base>[^_-]+)(?:_(?P<quote>[^_-]+))?"
@@ -35,7 +37,6 @@ _SYMBOLS: Mapping[InstrumentType, re.Pattern[str]] = MappingProxyType(
         ),
     }
 )
-_RIGHTS = MappingProxyType({"C": OptionType.CALL, "P": OptionType.PUT})
 
 
 def parse(venue: VenueId, kind: InstrumentType, symbol: str) -> ParsedSymbol | None:
@@ -43,18 +44,7 @@ def parse(venue: VenueId, kind: InstrumentType, symbol: str) -> ParsedSymbol | N
     match = _SYMBOLS[kind].fullmatch(symbol)
     if match is None:
         return None
-    parts = match.groupdict()
-    expiry = day_month_year(parts["expiry"]) if kind.is_dated else None
-    if kind.is_dated and expiry is None:
+    key = key_from_parts(venue, kind, match.groupdict(), read_expiry=day_month_year)
+    if key is None:
         return None
-    is_option = kind is InstrumentType.OPTION
-    key = InstrumentKey(
-        venue,
-        kind,
-        parts["base"],
-        parts["quote"] or "USD",
-        expiry=expiry,
-        strike=canonical_strike(parts["strike"].replace("D", ".")) if is_option else None,
-        option_type=_RIGHTS[parts["right"]] if is_option else None,
-    )
-    return linear(key) if parts["quote"] else coin_settled(key)
+    return linear(key) if match["quote"] else coin_settled(key)

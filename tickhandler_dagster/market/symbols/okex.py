@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tickhandler_dagster.market.instrument_key import (
-    InstrumentKey,
     InstrumentType,
-    OptionType,
-    canonical_strike,
 )
 from tickhandler_dagster.market.symbols.expiry_codes import YEAR_MONTH_DAY, year_month_day
-from tickhandler_dagster.market.symbols.parsed_symbol import ParsedSymbol, coin_settled, linear
+from tickhandler_dagster.market.symbols.parsed_symbol import (
+    ParsedSymbol,
+    coin_settled,
+    key_from_parts,
+    linear,
+)
 from tickhandler_dagster.market.venues import VenueId
 
 # A quote asset that is not here may stand for another kind of contract; such a symbol is reported,
@@ -34,7 +36,6 @@ _SYMBOLS: Mapping[tuple[VenueId, InstrumentType], re.Pattern[str]] = MappingProx
         ),
     }
 )
-_RIGHTS = MappingProxyType({"C": OptionType.CALL, "P": OptionType.PUT})
 
 
 def parse(venue: VenueId, kind: InstrumentType, symbol: str) -> ParsedSymbol | None:
@@ -43,19 +44,8 @@ def parse(venue: VenueId, kind: InstrumentType, symbol: str) -> ParsedSymbol | N
     match = None if pattern is None else pattern.fullmatch(symbol)
     if match is None:
         return None
-    parts = match.groupdict()
-    expiry = year_month_day(parts["expiry"]) if kind.is_dated else None
-    if kind.is_dated and expiry is None:
+    key = key_from_parts(venue, kind, match.groupdict(), read_expiry=year_month_day)
+    if key is None:
         return None
-    is_option = kind is InstrumentType.OPTION
-    key = InstrumentKey(
-        venue,
-        kind,
-        parts["base"],
-        parts["quote"],
-        expiry=expiry,
-        strike=canonical_strike(parts["strike"]) if is_option else None,
-        option_type=_RIGHTS[parts["right"]] if is_option else None,
-    )
     is_coin_settled = kind is not InstrumentType.SPOT_PAIR and key.quote == "USD"
     return coin_settled(key) if is_coin_settled else linear(key)

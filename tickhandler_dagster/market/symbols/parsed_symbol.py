@@ -6,14 +6,22 @@ What belongs here: the value and its three constructors. What does not: any venu
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
-from tickhandler_dagster.market.instrument_key import InstrumentKey, InstrumentType
+from tickhandler_dagster.market.instrument_key import (
+    InstrumentKey,
+    InstrumentType,
+    OptionType,
+    canonical_strike,
+)
 from tickhandler_dagster.market.venues import VenueId
 
 USUAL_EXPIRY_HOUR = 8
+
+_RIGHTS = MappingProxyType({"C": OptionType.CALL, "P": OptionType.PUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,37 @@ def coin_settled(key: InstrumentKey, *, expiry_hour: int = USUAL_EXPIRY_HOUR) ->
         is_inverse=key.type is not InstrumentType.OPTION,
         is_quanto=False,
         expiry=expiry_time(key, hour=expiry_hour),
+    )
+
+
+def key_from_parts(
+    venue: VenueId,
+    kind: InstrumentType,
+    parts: Mapping[str, str | None],
+    *,
+    read_expiry: Callable[[str], dt.date | None],
+) -> InstrumentKey | None:
+    """The key whose parts a pattern has cut apart by name; None where its expiry is no day.
+
+    Args:
+        venue: The venue.
+        kind: Type of the key.
+        parts: base, quote (US dollars where there is none), expiry, strike (the letter D may stand
+            for the decimal point) and right (C or P), as far as the type has them.
+        read_expiry: Reads the venue's form of a day.
+    """
+    expiry = read_expiry(parts["expiry"] or "") if kind.is_dated else None
+    if kind.is_dated and expiry is None:
+        return None
+    is_option = kind is InstrumentType.OPTION
+    return InstrumentKey(
+        venue,
+        kind,
+        parts["base"] or "",
+        parts["quote"] or "USD",
+        expiry=expiry,
+        strike=canonical_strike((parts["strike"] or "").replace("D", ".")) if is_option else None,
+        option_type=_RIGHTS[parts["right"] or ""] if is_option else None,
     )
 
 
