@@ -84,7 +84,13 @@ class DemoScreen:
 
     def close(self, cells: Sequence[CellSummary], *, home: Path) -> None:
         """Print the table and the next command."""
-        table = Table(title="Simulated days in the lake", box=SIMPLE, padding=(0, 1))
+        table = Table(
+            title="Simulated days in the lake",
+            box=SIMPLE,
+            padding=(0, 1),
+            pad_edge=False,
+            collapse_padding=True,
+        )
         table.add_column("partition", no_wrap=True)
         for header in ("instruments", "tick rows", "missing", "bars", "time"):
             table.add_column(header, justify="right", no_wrap=True)
