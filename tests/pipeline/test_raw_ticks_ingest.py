@@ -224,7 +224,11 @@ def test_a_file_that_is_corrupt_once_is_fetched_again_in_the_same_run(partition,
     assert set(partition.states(partition.ingest()).values()) == {DataState.PRESENT}
 
 
-@pytest.mark.parametrize("body", [b"", gzip.compress(b""), "header"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", gzip.compress(b"", mtime=0), "header"],
+    ids=["nothing", "gzip of nothing", "header"],
+)
 def test_an_empty_file_in_any_shape_is_empty(partition, files, body):
     partition.vendor.put("BUSDT", files.gz([]) if body == "header" else body)
     result = partition.ingest()
