@@ -54,7 +54,7 @@ class DemoScreen:
     def start(self, title: str) -> None:
         """A run starts."""
         self._started = time.monotonic()
-        self._bars.update(self._runs, note=title)
+        self._bars.update(self._runs, note=title.partition(" ")[0])
 
     def on_progress(self, step: Step) -> None:
         """A step forward inside a run."""
@@ -64,7 +64,7 @@ class DemoScreen:
             completed=step.done,
             total=step.total,
             note=f"{step.unit}, {step.rows:,} rows",
-            visible=not step.is_finished,
+            visible=True,
         )
 
     def finish(self, title: str, result: dg.ExecuteInProcessResult) -> None:
