@@ -28,7 +28,7 @@ ui: $(READY) ## Dagster's web page over the demo's instance, the sandbox behind 
 	@$(BIN)/tickhandler ui --home $(DEMO)
 
 test: lint types ## Everything a change has to pass
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-report=
 
 check: test ## The same as test
 
