@@ -5,11 +5,12 @@ What does not belong here: the server (`sandbox/`).
 
 from __future__ import annotations
 
-import signal
+import threading
 from pathlib import Path
 
 from rich.console import Console
 
+from tickhandler_dagster.cli.interruption import interruptible
 from tickhandler_dagster.market.errors import InvalidInput
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.folder_source import FolderSource
@@ -32,11 +33,11 @@ def run_sandbox(folder: Path | None, *, port: int, seed: int, scale: float) -> N
         )
     source = FolderSource(folder) if folder else Simulator(seed, scale=scale)
     console = Console()
-    with SandboxServer(source, port=port) as server:
+    with interruptible(), SandboxServer(source, port=port) as server:
         console.print(
             f"TARDIS_ENDPOINT={server.api_url}\nTARDIS_DATASETS_ENDPOINT={server.datasets_url}\n"
             f"TARDIS_API_KEY={SANDBOX_KEY}",
             highlight=False,
         )
         console.print("[dim]Stop with Ctrl-C[/dim]")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        threading.Event().wait()

@@ -11,20 +11,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 
 from tickhandler_dagster.cli.demo import demo_settings, load_demo, prepare_instance
+from tickhandler_dagster.cli.interruption import interruptible
 from tickhandler_dagster.sandbox.server import SandboxServer
 from tickhandler_dagster.sandbox.simulator import Simulator
 from tickhandler_dagster.settings import child_environment
 
 _HOST = "127.0.0.1"
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STOP_S = 20.0
 
 
@@ -37,7 +34,7 @@ def run_ui(home: Path, *, port: int) -> None:
     demo = load_demo(home)
     folder = prepare_instance(home)
     port = port or _free_port()
-    with _interruptible(), SandboxServer(Simulator(demo.seed, scale=demo.scale)) as server:
+    with interruptible(), SandboxServer(Simulator(demo.seed, scale=demo.scale)) as server:
         settings = demo_settings(demo, endpoint=server.api_url)
         Console().print(f"Dagster: http://{_HOST}:{port}  (simulated data from the sandbox)")
         page = subprocess.Popen(  # noqa: S603  (our own interpreter and module, no text from outside)
@@ -57,22 +54,6 @@ def run_ui(home: Path, *, port: int) -> None:
             page.wait()
         finally:
             _stop(page)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Take a termination and a closed terminal as Ctrl-C, and Ctrl-C as the normal end."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in _STOP_SIGNALS}
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _stop(page: subprocess.Popen[bytes]) -> None:
