@@ -115,20 +115,20 @@ class Settings(BaseSettings):
     gcp_project_id: str | None = Field(
         default=None,
         pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$",
-        description="Google Cloud project; for the cloud lake and warehouse.",
+        description="Google Cloud project; checked, not used before the lake can be in the cloud.",
         json_schema_extra=_rule(
             "6 to 30 lower-case letters, digits and hyphens", "See it with: gcloud projects list"
         ),
     )
     gcp_credentials_path: Path | None = Field(
         default=None,
-        description="Service account file; application default credentials where it is not set.",
+        description="Service account file; checked, not used before the lake can be in the cloud.",
         json_schema_extra=_rule("a file that exists", "Correct the path or leave it out"),
     )
     gcs_bucket: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$",
-        description="Bucket of the cloud lake.",
+        description="Bucket; checked, not used before the lake can be in the cloud.",
         json_schema_extra=_rule(
             "a bucket name of 3 to 63 characters", "Give the name without gs://"
         ),
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="INFO",
         pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$",
-        description="Least severe message that is logged.",
+        description="Least severe message of ours that is logged.",
         json_schema_extra=_rule("DEBUG, INFO, WARNING, ERROR or CRITICAL", "Use one of them"),
     )
     max_concurrent_requests: int = Field(
@@ -188,13 +188,13 @@ class Settings(BaseSettings):
     download_venues: _Venues = Field(
         default=tuple(VenueId),
         min_length=1,
-        description="Venues whose ticks are fetched by default.",
+        description="Venues to fetch; those the grid does not have yet join it at its end.",
         json_schema_extra=_VENUE_LIST,
     )
     download_data_types: _DataTypes = Field(
         default=tuple(DataType),
         min_length=1,
-        description="Data types fetched by default.",
+        description="Data types to fetch; checked, not used before there is a schedule.",
         json_schema_extra=_rule(f"a comma list of {', '.join(DataType)}", "Correct the name"),
     )
     partition_start_date: Annotated[dt.date, BeforeValidator(_date)] = Field(

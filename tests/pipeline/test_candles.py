@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import pathlib
 
 import polars as pl
 import pytest
@@ -36,7 +35,6 @@ from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.pipeline import candle_build
 from tickhandler_dagster.pipeline.candles import build_candles
 
-RECORDED = pathlib.Path(__file__).resolve().parents[2] / "../shared/data/recorded"
 TRADES = RAW_TABLES[DataType.TRADES].stored
 KEY = "BINANCE:SPOT_PAIR:BTC-USDT"
 DAY = dt.date(2024, 8, 8)
@@ -44,10 +42,6 @@ NEXT = dt.date(2024, 8, 9)
 BEFORE = dt.date(2024, 8, 7)
 CELL = VenueDay(DAY, VenueId.BINANCE)
 FOREVER = dt.datetime(2019, 1, 1, tzinfo=dt.UTC)
-
-needs_recordings = pytest.mark.skipif(
-    not RECORDED.is_dir(), reason="the recorded market data is not beside the repository"
-)
 
 
 @pytest.fixture
@@ -425,8 +419,8 @@ def test_a_raw_file_that_is_gone_names_the_partition_to_run(lake):
         build(lake)
 
 
-def recorded(day):
-    path = RECORDED / f"binance/trades/{day:%Y/%m/%d}/BTCUSDT.csv.gz"
+def recorded_trades(recorded, day):
+    path = recorded / f"binance/trades/{day:%Y/%m/%d}/BTCUSDT.csv.gz"
     return pl.read_csv(path, schema_overrides={"id": pl.String}).select(
         pl.col("timestamp", "local_timestamp").cast(pl.Datetime("us", "UTC")),
         pl.col("id", "side"),
@@ -434,9 +428,8 @@ def recorded(day):
     )
 
 
-@needs_recordings
-def test_every_recorded_trade_is_in_exactly_one_bar_of_its_exchange_day(lake):
-    files = {day: recorded(day) for day in (DAY, NEXT)}
+def test_every_recorded_trade_is_in_exactly_one_bar_of_its_exchange_day(lake, recorded):
+    files = {day: recorded_trades(recorded, day) for day in (DAY, NEXT)}
     for day, frame in files.items():
         ingest(lake, day, store_trades(lake, day, frame))
     results = {day: build(lake, day) for day in (DAY, NEXT)}
@@ -447,9 +440,8 @@ def test_every_recorded_trade_is_in_exactly_one_bar_of_its_exchange_day(lake):
     assert (row["previous_rows_used"], row["own_rows_used"]) == (19, len(files[NEXT]))
 
 
-@needs_recordings
-def test_recorded_trades_give_the_bars_of_a_plain_group_by(lake):
-    files = {day: recorded(day) for day in (DAY, NEXT)}
+def test_recorded_trades_give_the_bars_of_a_plain_group_by(lake, recorded):
+    files = {day: recorded_trades(recorded, day) for day in (DAY, NEXT)}
     for day, frame in files.items():
         ingest(lake, day, store_trades(lake, day, frame))
     both = (

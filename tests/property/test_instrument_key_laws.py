@@ -100,7 +100,7 @@ def test_equal_strikes_have_one_spelling(units, places, before, after):
     st.from_regex(r"[A-Z0-9_@-]{1,24}", fullmatch=True),
     st.sampled_from([*INSTRUMENT_TYPES, "combo", "swap"]),
 )
-@example(VenueId.DERIBIT, "BTC-99XXX23", "future")
+@example(VenueId.DERIBIT, "BTC-99QQQ23", "future")
 @example(VenueId.BITMEX, "USD", "perpetual")
 def test_any_symbol_is_read_or_refused_in_words(venue, symbol, vendor_type):
     try:

@@ -7,7 +7,6 @@ import gzip
 import json
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 from tardis_dev import download_datasets
@@ -17,8 +16,6 @@ from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.errors import InvalidInput
 from tickhandler_dagster.sandbox.folder_source import FolderSource
 from tickhandler_dagster.sandbox.server import SandboxServer
-
-RECORDED = Path(__file__).resolve().parents[2] / "../shared/data/recorded"
 
 
 @pytest.fixture
@@ -113,9 +110,8 @@ def test_a_folder_without_datasets_is_named(tmp_path):
         FolderSource(tmp_path)
 
 
-@pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded feeds are not beside the project")
-def test_recorded_feeds_arrive_unchanged_through_the_vendors_client(tmp_path):
-    source = FolderSource(RECORDED)
+def test_recorded_feeds_arrive_unchanged_through_the_vendors_client(tmp_path, recorded):
+    source = FolderSource(recorded)
     catalog = parse_catalog(source.exchange("binance"))
     assert catalog is not None
     with SandboxServer(source) as server:
@@ -130,6 +126,6 @@ def test_recorded_feeds_arrive_unchanged_through_the_vendors_client(tmp_path):
             endpoint=server.datasets_url,
         )
     for data_type in (DataType.TRADES, DataType.INCREMENTAL_BOOK_L2):
-        recorded = RECORDED / f"binance/{data_type}/2024/08/08/BTCUSDT.csv.gz"
+        original = recorded / f"binance/{data_type}/2024/08/08/BTCUSDT.csv.gz"
         downloaded = tmp_path / f"binance_{data_type}_2024-08-08_BTCUSDT.csv.gz"
-        assert downloaded.read_bytes() == recorded.read_bytes()
+        assert downloaded.read_bytes() == original.read_bytes()

@@ -115,7 +115,7 @@ REFUSED = [
     ("deribit", "BTC-FS-28MAR25_PERP", "future"),
     ("deribit", "BTC-PERPETUAL", "future"),
     ("deribit", "BTC-31FEB25", "future"),
-    ("deribit", "BTC-29XXX23", "future"),
+    ("deribit", "BTC-29QQQ23", "future"),
     ("deribit", "BTC-28MAR25-0-C", "option"),
     ("bybit", "BTCXYZ", "perpetual"),
     ("bybit", "BTCUSD", "future"),
