@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, pairwise
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tickhandler_dagster.adapters import tick_slices
-from tickhandler_dagster.adapters.tick_slices import TickFile, last_trade_before, read_slices
-from tickhandler_dagster.market.bars.base import PreviousTrade
+from tickhandler_dagster.adapters.row_groups import TickFile
+from tickhandler_dagster.adapters.tick_arrivals import arrival_slices, rows_before
+from tickhandler_dagster.adapters.tick_slices import latest_rows_before, read_slices
 from tickhandler_dagster.market.bars.grid import Span
 from tickhandler_dagster.market.errors import CorruptData, InvalidSetting
 from tickhandler_dagster.market.tables import TIMESTAMP
@@ -71,14 +72,16 @@ def test_every_row_of_the_span_comes_once_in_file_order_of_its_slice(
 @settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_the_trade_before_a_moment_is_the_latest_of_all_files(tmp_path, first, second, moment):
+def test_the_rows_before_a_moment_are_the_latest_of_all_files(tmp_path, first, second, moment):
     files = [
         write(tmp_path / f"{number}.parquet", rows) for number, rows in enumerate((first, second))
     ]
     earlier = [row for row in (*first, *second) if row[0] < moment]
-    expected = max(earlier, default=None)
-    found = last_trade_before(files, moment)
-    assert found == (None if expected is None else PreviousTrade(*expected))
+    latest = max((at for at, _ in earlier), default=None)
+    found = latest_rows_before(files, moment)
+    arrivals = [] if found is None else found["local_timestamp"].to_physical().to_list()
+    assert arrivals == [arrived for at, arrived in earlier if at == latest]
+    assert found is None or set(times(found)) == {latest}
 
 
 def test_ordered_files_are_read_once(tmp_path, monkeypatch):
@@ -100,7 +103,7 @@ def test_a_file_without_statistics_is_read_like_any_other(tmp_path):
     assert sorted(chain.from_iterable(times(part[0]) for part in slices)) == [
         at for at, _ in rows if 100 <= at < 300
     ]
-    assert last_trade_before([file], 301) == PreviousTrade(300, 301)
+    assert times(latest_rows_before([file], 301)) == [300]
 
 
 def test_a_span_without_row_groups_has_no_slices(tmp_path):
@@ -128,3 +131,32 @@ def test_a_row_group_with_broken_bytes_is_corrupt(tmp_path):
 def test_a_device_that_refuses_is_not_taken_for_broken_bytes(tmp_path):
     with pytest.raises(InvalidSetting, match="no such file"):
         TickFile(str(tmp_path / "nowhere.parquet"), COLUMNS)
+
+
+@given(st.lists(st.integers(0, 400), max_size=60), st.integers(1, 9))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_arrivals_come_once_in_order_and_no_step_is_cut(tmp_path, arrivals, group_rows):
+    arrived = sorted(arrivals)
+    half = len(arrived) // 2
+    files = [
+        write(tmp_path / f"a{number}.parquet", [(at, at) for at in part], group_rows=group_rows)
+        for number, part in enumerate((arrived[:half], arrived[half:]))
+    ]
+    slices = [times(part) for part in arrival_slices(files, Span(100, 300), step_us=STEP)]
+    assert list(chain.from_iterable(slices)) == [at for at in arrived if 100 <= at < 300]
+    for earlier, later in pairwise(slices):
+        assert earlier[-1] // STEP < later[0] // STEP
+    before = rows_before(files, 200, reach_us=50)
+    assert (times(before) if before is not None else []) == [
+        at for at in arrived if 150 <= at < 200
+    ]
+
+
+def test_the_first_row_of_a_file_is_marked_as_its_start(tmp_path):
+    write(tmp_path / "marked.parquet", [(at, at) for at in range(20)])
+    file = TickFile(str(tmp_path / "marked.parquet"), COLUMNS, marks_start=True)
+    slices = list(read_slices([file], Span(0, 400), step_us=STEP, slice_rows=7))
+    starts = [flag for part in slices for flag in part[0]["is_start"].to_list()]
+    assert starts == [True] + [False] * 19

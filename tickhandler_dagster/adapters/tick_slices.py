@@ -11,111 +11,19 @@ reading and never a row.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
-from tickhandler_dagster.adapters.object_store import storage_error
-from tickhandler_dagster.market.bars.base import PreviousTrade
+from tickhandler_dagster.adapters.row_groups import RowGroup, TickFile
 from tickhandler_dagster.market.bars.grid import Span
-from tickhandler_dagster.market.errors import CorruptData
 
 SLICE_ROWS = 524_288
 """Rows a slice aims at: about 30 MB of columns, of which the kernel needs a few times as much."""
 
 _TIME = "timestamp"
-_ARRIVAL = "local_timestamp"
 _KEPT_ROWS = 262_144
-_FEW_VALUES = ("side",)  # read as codes: half the time of reading texts
-_ANY_TIME = Span(-(2**63), 2**63 - 1)
-
-
-@dataclass(frozen=True, slots=True)
-class RowGroup:
-    """A row group and the exchange times it holds.
-
-    Attributes:
-        number: Position in the file.
-        rows: Number of rows.
-        times: Half-open span of microseconds that holds all its exchange times.
-    """
-
-    number: int
-    rows: int
-    times: Span
-
-    def meets(self, span: Span) -> bool:
-        """It can hold rows of the span."""
-        return self.times.start < span.end and span.start < self.times.end
-
-
-class TickFile:
-    """A raw tick file, read by row group.
-
-    Args:
-        uri: Address under which the object store gives it.
-        columns: What to read, `timestamp` among them.
-
-    Raises:
-        CorruptData: not a readable Parquet file.
-    """
-
-    def __init__(self, uri: str, columns: Sequence[str]) -> None:
-        self._uri = uri
-        self._columns = list(columns)
-        with self._readable():
-            filesystem, path = pafs.FileSystem.from_uri(uri)
-            self._file = pq.ParquetFile(
-                path,
-                filesystem=filesystem,
-                pre_buffer=False,
-                read_dictionary=[name for name in columns if name in _FEW_VALUES],
-            )
-        groups = (self._group(number) for number in range(self._file.num_row_groups))
-        self.groups = tuple(group for group in groups if group.rows)
-
-    def read(self, group: RowGroup) -> pl.DataFrame:
-        """The row group's rows in file order.
-
-        Raises:
-            CorruptData: the bytes cannot be decoded.
-        """
-        with self._readable():
-            table = self._file.read_row_group(
-                group.number, columns=self._columns, use_threads=False
-            )
-        frame = pl.from_arrow(table)
-        assert isinstance(frame, pl.DataFrame)  # noqa: S101  (a table never becomes a series)
-        return frame
-
-    def _group(self, number: int) -> RowGroup:
-        group = self._file.metadata.row_group(number)
-        index = self._file.schema_arrow.get_field_index(_TIME)
-        statistics = group.column(index).statistics
-        if statistics is None or not statistics.has_min_max:
-            return RowGroup(number, group.num_rows, _ANY_TIME)
-        first, last = cast("tuple[int, int]", (statistics.min_raw, statistics.max_raw))
-        return RowGroup(number, group.num_rows, Span(first, last + 1))
-
-    @contextlib.contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise storage_error(error, self._uri) from error
-            # Arrow reports bytes it cannot decode as either, and then without a number
-            raise CorruptData(
-                self._uri,
-                "the raw tick file cannot be read",
-                remedy="Materialize its raw_ticks partition again with force",
-            ) from error
 
 
 @dataclass(slots=True)
@@ -187,10 +95,12 @@ def plan_slices(
     return [Span(start, end) for start, end in zip(edges, [*edges[1:], span.end], strict=True)]
 
 
-def last_trade_before(files: Sequence[TickFile], moment_us: int) -> PreviousTrade | None:
-    """The latest trade with an exchange time before the moment; None where the files have none.
+def latest_rows_before(files: Sequence[TickFile], moment_us: int) -> pl.DataFrame | None:
+    """The rows of the latest exchange time before the moment, in order of files and arrival.
 
     Reads the row groups whose statistics allow them to hold it: one or two.
+
+    Nulls: None where the files have no earlier row.
     """
     earlier = [
         (file, group) for file in files for group in file.groups if group.times.start < moment_us
@@ -199,16 +109,14 @@ def last_trade_before(files: Sequence[TickFile], moment_us: int) -> PreviousTrad
     # bound
     bound = max((_latest_known(group, moment_us) for _, group in earlier), default=0)
     found = [
-        file.read(group)
-        .filter(pl.col(_TIME).to_physical() < moment_us)
-        .filter(pl.col(_TIME) == pl.col(_TIME).max())
-        .select(pl.col(_TIME).first().to_physical(), pl.col(_ARRIVAL).max().to_physical())
-        .row(0)
+        file.read(group).filter(pl.col(_TIME).to_physical() < moment_us)
         for file, group in earlier
         if group.times.end > bound
     ]
-    trades = [PreviousTrade(*row) for row in found if row[0] is not None]
-    return max(trades, key=lambda trade: (trade.timestamp_us, trade.arrival_us), default=None)
+    if not any(frame.height for frame in found):
+        return None
+    rows = pl.concat(found)
+    return rows.filter(pl.col(_TIME) == pl.col(_TIME).max())
 
 
 def _latest_known(group: RowGroup, moment_us: int) -> int:

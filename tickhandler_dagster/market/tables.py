@@ -80,6 +80,7 @@ class Table:
         key: Columns that identify a row; empty where rows are events that may repeat.
         rules: What holds between columns.
         sorted_by: A column whose values never decrease; empty where there is no such order.
+        has_computed_numbers: Its numbers are results and seldom repeat, unlike prices and sizes.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Table:
     key: tuple[str, ...] = ()
     rules: tuple[RowRule, ...] = ()
     sorted_by: str = ""
+    has_computed_numbers: bool = False
 
     def column(self, name: str) -> Column:
         """The column of that name; `KeyError` where there is none."""
