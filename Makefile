@@ -7,10 +7,10 @@ DEMO   := .demo
 BENCH  := .bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui lint types bench lock clean
+.PHONY: help demo test check ui lint types dictionary bench lock clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -39,6 +39,10 @@ lint: $(READY) ## Style, layers and size budgets
 
 types: $(READY) ## Static types
 	@$(BIN)/mypy
+
+dictionary: $(READY) ## Write the two dictionaries in docs/ from the code
+	@$(BIN)/tickhandler dictionary features > docs/feature-dictionary.md
+	@$(BIN)/tickhandler dictionary tables > docs/data-dictionary.md
 
 bench: $(READY) ## CPU-seconds and memory beside the limit and the peers
 	@$(BIN)/python benchmarks/run.py --folder $(BENCH) $(ARGS)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tickhandler_dagster.market.bars.base import PreviousTrade, bar_statistics
 from tickhandler_dagster.market.bars.day import ALL_TIMEFRAMES, DayBars
-from tickhandler_dagster.market.bars.frame import DayFacts
+from tickhandler_dagster.market.bars.facts import DayFacts
 from tickhandler_dagster.market.bars.grid import Span
 from tickhandler_dagster.market.bars.order import in_total_order
 from tickhandler_dagster.market.bars.rollup import rolled_up
@@ -98,8 +98,8 @@ def facts(terms=LINEAR, **changes):
 
 
 def build(ticks, terms=LINEAR, timeframes=ALL_TIMEFRAMES, **changes):
-    day = DayBars(facts(terms, **changes), capacity=len(ticks))
-    day.add(ticks)
+    day = DayBars(facts(terms, **changes))
+    day.add_trades(ticks)
     return day.finish(timeframes)
 
 
@@ -214,7 +214,9 @@ def test_the_cut_into_slices_does_not_show(ticks, terms, cuts):
     edges = [DAY.start, *(DAY.start + cut * BASE_TIMEFRAME.us for cut in sorted(cuts)), DAY.end]
     day = DayBars(facts(terms))
     for start, end in pairwise(edges):
-        day.add(ticks.take(np.flatnonzero((ticks.timestamp >= start) & (ticks.timestamp < end))))
+        day.add_trades(
+            ticks.take(np.flatnonzero((ticks.timestamp >= start) & (ticks.timestamp < end)))
+        )
     sliced = day.finish()
     for timeframe, bars in build(ticks, terms).items():
         assert bars.equals(sliced[timeframe])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickhandler_dagster.market import paths
+from tickhandler_dagster.market.bar_kinds import BarKind
 from tickhandler_dagster.market.data_types import DataType, parse_data_type
 from tickhandler_dagster.market.days import VenueDay, day_span_us, parse_date
 from tickhandler_dagster.market.errors import InvalidInput
@@ -31,6 +32,10 @@ objects = st.one_of(
     st.builds(paths.RawManifest, dates, data_types, venues),
     st.builds(paths.CandleFile, dates, timeframes, keys),
     st.builds(paths.CandleManifest, dates, timeframes, venues),
+    st.builds(paths.OptionsSurfaceFile, dates, timeframes, venues, symbols),
+    st.builds(paths.OptionsSurfaceManifest, dates, venues),
+    st.builds(paths.InformationBarFile, dates, st.sampled_from(BarKind), keys),
+    st.builds(paths.InformationBarManifest, dates, st.sampled_from(BarKind), venues),
     st.builds(paths.QuarantinedRows, dates, data_types, keys),
     st.builds(paths.QuarantinedFile, dates, data_types, venues, symbols),
 )

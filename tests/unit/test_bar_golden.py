@@ -11,7 +11,7 @@ import pytest
 
 from tickhandler_dagster.market.bars.base import PreviousTrade
 from tickhandler_dagster.market.bars.day import DayBars
-from tickhandler_dagster.market.bars.frame import KERNEL_VERSION, DayFacts, Sources
+from tickhandler_dagster.market.bars.facts import KERNEL_VERSION, DayFacts, Sources
 from tickhandler_dagster.market.bars.grid import Span
 from tickhandler_dagster.market.bars.order import in_total_order
 from tickhandler_dagster.market.bars.status import Closing
@@ -20,6 +20,7 @@ from tickhandler_dagster.market.bars.units import ContractTerms
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import US_PER_DAY
 from tickhandler_dagster.market.errors import CorruptData
+from tickhandler_dagster.market.features.trades import TRADES
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
 from tickhandler_dagster.market.tables import TIMESTAMP
 from tickhandler_dagster.market.timeframes import Timeframe
@@ -58,8 +59,15 @@ def day_bars(terms=COINS, **changes):
 
 def first_bar(trades, terms=COINS, timeframe=Timeframe.M1, **changes):
     day = day_bars(terms, **changes)
-    day.add(trades)
+    day.add_trades(trades)
     return day.finish([timeframe])[timeframe].row(0, named=True)
+
+
+def of_trades(bar):
+    """The columns that trades alone give, without those of the days before."""
+    memory = {"large_trade_threshold", "large_trade_volume_sum", "large_trade_share"}
+    names = {feature.name for feature in TRADES} - memory
+    return {name: value for name, value in bar.items() if name in names}
 
 
 FOUR = (
@@ -102,7 +110,7 @@ def test_an_inverse_bar_has_the_harmonic_price():
 @pytest.mark.parametrize("terms", [ContractTerms(None), ContractTerms(1.0, is_quanto=True)])
 def test_without_known_units_only_prices_counts_and_amounts_remain(terms):
     bar = first_bar(ticks(*FOUR), terms)
-    undefined = {name for name, value in bar.items() if value is None}
+    undefined = {name for name, value in of_trades(bar).items() if value is None}
     assert undefined == {
         "volume", "notional", "price_vwap", "buy_volume_sum", "sell_volume_sum", "delta",
         "unknown_volume_sum", "unknown_side_share", "trade_flow_imbalance", "delta_max",
@@ -144,32 +152,35 @@ def test_trades_that_all_share_a_millisecond_have_no_variation_of_arrival():
 
 def test_an_empty_bar_knows_when_the_last_trade_was():
     day = day_bars(previous=PreviousTrade(DAY.start - SECOND, DAY.start - SECOND))
-    day.add(ticks((61, 5, 1, 100.0, 2.0)))
+    day.add_trades(ticks((61, 5, 1, 100.0, 2.0)))
     bars = day.finish([Timeframe.M1])[Timeframe.M1]
     assert bars["time_since_last_trade_ms"].head(3).to_list() == [61_000.0, 59_000.0, 119_000.0]
     empty = bars.row(0, named=True)
     assert empty["status"] == "no_trade"
-    assert {name for name, value in empty.items() if value == 0} == {
-        "gap_ms", "late_count", "trade_count", "volume", "notional", "amount_sum", "buy_volume_sum",
+    assert {name for name, value in of_trades(empty).items() if value == 0} == {
+        "trade_count", "volume", "notional", "amount_sum", "buy_volume_sum",
         "sell_volume_sum", "unknown_volume_sum", "sweep_count", "trade_intensity_per_s", "size_m2",
         "interarrival_count", "interarrival_sum_us", "interarrival_m2_ms2",
+        "tick_rule_agree_count", "tick_rule_disagree_count",
     }  # fmt: skip
-    assert {name for name, value in empty.items() if value is None} == {
+    assert {name for name, value in of_trades(empty).items() if value is None} == {
         "open", "high", "low", "close", "open_time", "close_time", "price_vwap", "last_arrival",
         "unknown_side_share", "trade_flow_imbalance", "delta", "delta_max", "delta_min",
         "sweep_size_avg", "size_avg", "size_std", "size_p50", "size_p90", "size_p99", "size_max",
         "size_hhi", "interarrival_mean_ms", "interarrival_cv", "burstiness", "vwap_close_gap",
+        "tick_rule_agreement", "tick_rule_disagreement",
     }  # fmt: skip
 
 
 def test_a_day_that_is_not_in_the_lake_has_bars_that_say_nothing():
-    bars = day_bars(is_ingested=False, sources=Sources(previous="a")).finish([Timeframe.H4])
+    bars = day_bars(is_ingested=False, sources=Sources(previous=("a",))).finish([Timeframe.H4])
     frame = bars[Timeframe.H4]
     assert frame["status"].to_list() == ["not_ingested"] * 6
     known = {name for name in frame.columns if frame[name].null_count() == 0}
     assert known == {
         "instrument_key", "venue", "timeframe", "ts_open", "ts_close", "available_at", "status",
         "is_final", "clock", "bar_version", "kernel_version", "source_sha256", "gap_ms", "coverage",
+        "available_at_1s", "available_at_5s", "available_at_30s", "has_memory", "covered_ms",
     }  # fmt: skip
     assert (frame["coverage"].to_list(), frame["is_final"].any()) == ([0.0] * 6, False)
     assert frame["kernel_version"][0] == KERNEL_VERSION
@@ -178,7 +189,7 @@ def test_a_day_that_is_not_in_the_lake_has_bars_that_say_nothing():
 def test_a_gap_the_vendor_reports_shows_in_coverage_intensity_and_status():
     gap = Span(DAY.start + 30 * SECOND, DAY.start + 90 * SECOND)
     day = day_bars(gaps=(gap,))
-    day.add(ticks((1, 5, 1, 100.0, 2.0)))
+    day.add_trades(ticks((1, 5, 1, 100.0, 2.0)))
     bars = day.finish([Timeframe.S15, Timeframe.M1])
     first, second, third = bars[Timeframe.M1].head(3).iter_rows(named=True)
     assert (first["status"], first["gap_ms"], first["coverage"]) == ("traded", 30_000.0, 0.5)
@@ -195,7 +206,7 @@ def test_a_gap_the_vendor_reports_shows_in_coverage_intensity_and_status():
 
 def test_time_before_the_listing_does_not_count_as_observed():
     day = day_bars(listed=Span(DAY.start + 90 * SECOND, DAY.end))
-    day.add(ticks((100, 5, 1, 100.0, 2.0)))
+    day.add_trades(ticks((100, 5, 1, 100.0, 2.0)))
     bar = day.finish([Timeframe.M1])[Timeframe.M1].row(0, named=True)
     assert (bar["coverage"], bar["gap_ms"]) == (0.5, 0.0)
     assert bar["trade_intensity_per_s"] == pytest.approx(1 / 30)
@@ -203,7 +214,7 @@ def test_time_before_the_listing_does_not_count_as_observed():
 
 def test_a_trade_that_arrives_late_counts_in_the_bar_it_was_late_for():
     day = day_bars()
-    day.add(
+    day.add_trades(
         ticks((14, 1_200, 1, 100.0, 1.0), (14, 1_201, 1, 100.0, 1.0), (20, 41_000, 1, 100.0, 1.0))
     )
     bars = day.finish([Timeframe.S15, Timeframe.M1, Timeframe.M5])
@@ -224,7 +235,7 @@ def test_a_bar_waits_for_the_arrival_of_the_trade_before_it():
     )
     assert bar["available_at"] == bar["ts_open"] + dt.timedelta(seconds=71.2)
     day = day_bars()
-    day.add(ticks((1, 70_000, 1, 100.0, 1.0), (16, 5, 1, 100.0, 1.0)))
+    day.add_trades(ticks((1, 70_000, 1, 100.0, 1.0), (16, 5, 1, 100.0, 1.0)))
     second = day.finish([Timeframe.S15])[Timeframe.S15].row(1, named=True)
     assert second["available_at"] == second["ts_open"] + dt.timedelta(seconds=71.2 - 15)
 
@@ -255,19 +266,19 @@ def test_sides_and_ids_are_read_row_by_row():
 def test_the_size_buffer_grows_past_its_capacity():
     day = day_bars()
     for minute in range(3):
-        day.add(ticks((60 * minute, 5, 1, 100.0, minute + 1.0)))
-    day.add(ticks((300, 5, 1, 100.0, 9.0)).take(slice(0, 0)))
+        day.add_trades(ticks((60 * minute, 5, 1, 100.0, minute + 1.0)))
+    day.add_trades(ticks((300, 5, 1, 100.0, 9.0)).take(slice(0, 0)))
     bars = day.finish([Timeframe.H24])[Timeframe.H24]
     assert (day.trades, bars["size_p50"].to_list()) == (3, [2.0])
 
 
 def test_a_slice_that_goes_back_is_refused():
     day = day_bars()
-    day.add(ticks((20, 5, 1, 100.0, 1.0)))
+    day.add_trades(ticks((20, 5, 1, 100.0, 1.0)))
     with pytest.raises(CorruptData, match="outside the part of the day still open"):
-        day.add(ticks((29, 5, 1, 100.0, 1.0)))
+        day.add_trades(ticks((29, 5, 1, 100.0, 1.0)))
 
 
 def test_a_trade_of_another_day_is_refused():
     with pytest.raises(CorruptData, match="outside the part of the day"):
-        day_bars().add(ticks((86_400, 5, 1, 100.0, 1.0)))
+        day_bars().add_trades(ticks((86_400, 5, 1, 100.0, 1.0)))

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tickhandler_dagster.market.bars.day import DayBars
-from tickhandler_dagster.market.bars.frame import DayFacts, Sources
+from tickhandler_dagster.market.bars.facts import DayFacts, Sources
 from tickhandler_dagster.market.bars.grid import Span, bar_opens
 from tickhandler_dagster.market.bars.status import (
     BAR_STATUS_MEANINGS,
@@ -34,7 +34,7 @@ def day_frames(*, has_previous=True, has_next=True, **changes):
         "listed": DAY,
         "terms": ContractTerms(1.0),
         "closing": Closing(DAY, has_previous=has_previous, has_next=has_next),
-        "sources": Sources(previous="before", own="day", following="after"),
+        "sources": Sources(previous=("before",), own=("day",), following=("after",)),
     }
     return DayBars(DayFacts(**facts | changes)).finish()
 

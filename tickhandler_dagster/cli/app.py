@@ -7,6 +7,7 @@ it is chosen: `--help` must not pay for Dagster.
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -81,6 +82,26 @@ def settings(
     """Check the settings and show them, the key hidden."""
     for name, text in load_settings(env_file, config_file).variables().items():
         typer.echo(f"{name}={text}")
+
+
+class Dictionary(StrEnum):
+    """The two generated pages of `docs/`."""
+
+    FEATURES = "features"
+    TABLES = "tables"
+
+
+@app.command()
+def dictionary(page: Dictionary) -> None:
+    """Print a dictionary as Markdown: the features of a bar, or every stored table."""
+    from tickhandler_dagster.market.data_dictionary import (  # noqa: PLC0415  (see the charter)
+        data_dictionary,
+    )
+    from tickhandler_dagster.market.features.dictionary import (  # noqa: PLC0415  (see the charter)
+        feature_dictionary,
+    )
+
+    typer.echo(feature_dictionary() if page is Dictionary.FEATURES else data_dictionary(), nl=False)
 
 
 @app.command()

@@ -34,6 +34,10 @@ def _rows(name: str, description: str) -> Column:
     return _count(name, description, "rows")
 
 
+def _text(name: str, description: str) -> Column:
+    return Column(name, _STRING, description, is_nullable=True)
+
+
 CANDLE_MANIFEST_TABLE = Table(
     name="candles_manifest",
     grain="one instrument with bars in a candle partition",
@@ -78,6 +82,21 @@ CANDLE_MANIFEST_TABLE = Table(
             "inputs_sha256",
             _STRING,
             "Digest of all that the bars depend on; equal inputs, equal bars.",
+        ),
+        _text("book_source", "Data type of the book levels; null where none is in the lake."),
+        _text("quote_source", "Data type of the best quotes; null where none is in the lake."),
+        _text("ticker_state", "State of the derivative ticker; null where it is not in the lake."),
+        _text("liquidations_state", "State of the liquidations; null where not in the lake."),
+        _rows("book_rows", "Rows of book snapshots used."),
+        _rows("quote_rows", "Rows of a feed of best quotes used."),
+        _rows("ticker_rows", "Rows of the derivative ticker used."),
+        _rows("liquidation_rows", "Rows of liquidations used."),
+        _text(
+            "carried_sha256",
+            "Hash of the state at the end of the day before; null where its bars were not there.",
+        ),
+        _text(
+            "surface_sha256", "Hash of the option surface on the bars; null where there is none."
         ),
         Column("is_simulated", pl.Boolean(), "A source came from the sandbox, not from a market."),
         Column("kernel_version", _STRING, "Version of the computation."),
@@ -130,6 +149,16 @@ class CandleManifestRow:
     content_sha256: str
     source_sha256: tuple[str, ...]
     inputs_sha256: str
+    book_source: str | None
+    quote_source: str | None
+    ticker_state: str | None
+    liquidations_state: str | None
+    book_rows: int
+    quote_rows: int
+    ticker_rows: int
+    liquidation_rows: int
+    carried_sha256: str | None
+    surface_sha256: str | None
     is_simulated: bool
     kernel_version: str
 
@@ -144,7 +173,13 @@ def candle_manifest_frame(rows: Iterable[CandleManifestRow]) -> pl.DataFrame:
 
 
 def candle_manifest_rows(frame: pl.DataFrame) -> list[CandleManifestRow]:
-    """The frame's rows as values; the inverse of `candle_manifest_frame`."""
+    """The frame's rows as values; the inverse of `candle_manifest_frame`.
+
+    A manifest of another form was written by another version of the project: it vouches for none of
+    its bars, and they are built anew.
+    """
+    if frame.schema != CANDLE_MANIFEST_TABLE.polars_schema:
+        return []
     return [
         CandleManifestRow(
             **record

@@ -1,11 +1,7 @@
 """The candle table: one row per bar, the same columns for every timeframe.
 
-What belongs here: names, types, units, bounds and null rules. How the values come to be is
-`bars/`.
-
-Price and size columns are null in a bar without trades; counts and sums are 0 there, and null where
-nothing of the bar was observed. Everything that stands on base quantities is null while the
-contract's size is unknown.
+What belongs here: what a bar is, apart from its features, and what holds between columns. Features
+come from the registry (`features/`); how the values come to be is `bars/`.
 """
 
 from __future__ import annotations
@@ -13,46 +9,19 @@ from __future__ import annotations
 import polars as pl
 
 from tickhandler_dagster.market.bars.status import BarStatus
+from tickhandler_dagster.market.features.registry import DELAYS_US, FEATURES, delayed_name
 from tickhandler_dagster.market.tables import TIMESTAMP, Bounds, Column, RowRule, Table
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
 
 CLOCKS = ("exchange", "local")
 
-_I64 = pl.Int64()
 _F64 = pl.Float64()
 _STRING = pl.String()
-_BASE = "base asset"
-_QUOTE = "quote asset"
-_PRICE = "the venue's price unit"
-_SHARE = Bounds(ge=0, le=1)
-_BALANCE = Bounds(ge=-1, le=1)
 
 
-def _moment(name: str, description: str, *, is_nullable: bool = False) -> Column:
-    return Column(name, TIMESTAMP, description, unit="UTC", is_nullable=is_nullable)
-
-
-def _count(name: str, description: str, unit: str = "trades") -> Column:
-    return Column(name, _I64, description, unit=unit, is_nullable=True, bounds=Bounds(ge=0))
-
-
-def _price(name: str, description: str) -> Column:
-    return Column(name, _F64, description, unit=_PRICE, is_nullable=True, bounds=Bounds(gt=0))
-
-
-def _number(
-    name: str,
-    description: str,
-    *,
-    unit: str = "",
-    bounds: Bounds = Bounds(),  # noqa: B008  (an immutable value)
-) -> Column:
-    return Column(name, _F64, description, unit=unit, is_nullable=True, bounds=bounds)
-
-
-def _amount(name: str, description: str, unit: str = _BASE) -> Column:
-    return _number(name, description, unit=unit, bounds=Bounds(ge=0))
+def _moment(name: str, description: str) -> Column:
+    return Column(name, TIMESTAMP, description, unit="UTC")
 
 
 _IDENTITY = (
@@ -94,103 +63,33 @@ _IDENTITY = (
         "coverage",
         _F64,
         "Share of the bar that was observed: listed, ingested and outside reported gaps.",
-        bounds=_SHARE,
+        bounds=Bounds(ge=0, le=1),
     ),
-    _count("late_count", "Trades that arrived more than 200 ms after the bar's end."),
-)
-
-_PRICES = (
-    _price("open", "Price of the first trade."),
-    _price("high", "Highest price."),
-    _price("low", "Lowest price."),
-    _price("close", "Price of the last trade."),
-    _moment("open_time", "Exchange time of the first trade.", is_nullable=True),
-    _moment("close_time", "Exchange time of the last trade.", is_nullable=True),
-)
-
-_FLOWS = (
-    _count("trade_count", "Number of trades; a row is a maker's fill."),
-    _amount("volume", "Base asset traded."),
-    _amount("notional", "Quote asset traded.", _QUOTE),
-    _amount(
-        "amount_sum",
-        "Sum of the venue's amounts, also where their unit is unknown.",
-        "the venue's amount unit (coins, contracts or quote currency)",
+    *(
+        _moment(
+            delayed_name(delay),
+            f"When the columns that look {delay // 1_000_000} s past the bar's end could first be "
+            "known. Join on this for them.",
+        )
+        for delay in DELAYS_US
     ),
-    _number(
-        "price_vwap",
-        "notional / volume: the mean price paid, weighted by base asset.",
-        unit=_PRICE,
-        bounds=Bounds(gt=0),
+    Column(
+        "has_memory",
+        pl.Boolean(),
+        "The bars of the day before were there: without them what remembers days is null or short.",
     ),
-    _amount("buy_volume_sum", "Volume of trades whose taker bought."),
-    _amount("sell_volume_sum", "Volume of trades whose taker sold."),
-    _amount("unknown_volume_sum", "Volume of trades whose taker's side the venue does not give."),
-    _number("unknown_side_share", "unknown_volume_sum / volume.", bounds=_SHARE),
-    _number("trade_flow_imbalance", "(buy - sell) / (buy + sell) volume.", bounds=_BALANCE),
-    _number("delta", "Buy volume minus sell volume.", unit=_BASE),
-    _number("delta_max", "Highest running delta, from 0 on.", unit=_BASE, bounds=Bounds(ge=0)),
-    _number("delta_min", "Lowest running delta, from 0 on.", unit=_BASE, bounds=Bounds(le=0)),
-    _count(
-        "sweep_count",
-        "Groups of consecutive trades of one exchange time and side: about one taker's order each.",
-        "sweeps",
+    Column(
+        "book_source",
+        _STRING,
+        "Data type the book levels come from; null where none is in the lake.",
+        is_nullable=True,
     ),
-    _amount("sweep_size_avg", "volume / sweep_count."),
-)
-
-_SIZES = (
-    _amount("size_avg", "Mean trade size."),
-    _amount("size_std", "Standard deviation of trade size (divisor n); from 2 trades on."),
-    _amount("size_p50", "Median trade size, from the trades; does not merge."),
-    _amount("size_p90", "90 % quantile of trade size, from 10 trades on; does not merge."),
-    _amount("size_p99", "99 % quantile of trade size, from 100 trades on; does not merge."),
-    _amount("size_max", "Largest trade."),
-    _number(
-        "size_hhi",
-        "Concentration of volume in few trades: sum of squared shares; 1 = one trade.",
-        bounds=Bounds(gt=0, le=1 + 1e-9),
+    Column(
+        "quote_source",
+        _STRING,
+        "Data type the best quotes come from; null where none is in the lake.",
+        is_nullable=True,
     ),
-)
-
-_ARRIVALS = (
-    _number(
-        "trade_intensity_per_s",
-        "Trades per second of observed time.",
-        unit="trades/s",
-        bounds=Bounds(ge=0),
-    ),
-    _number(
-        "interarrival_mean_ms",
-        "Mean time from the trade before, also across the bar's start; from 2 times on.",
-        unit="ms",
-        bounds=Bounds(ge=0),
-    ),
-    _number(
-        "interarrival_cv",
-        "Standard deviation / mean of those times; from 2 times on, null where all are 0.",
-        bounds=Bounds(ge=0),
-    ),
-    _number(
-        "burstiness",
-        "(deviation - mean) / (deviation + mean) of those times; from 10 times on.",
-        bounds=_BALANCE,
-    ),
-    _number(
-        "time_since_last_trade_ms",
-        "From the last trade at or before the bar's end, in whichever bar, to that end.",
-        unit="ms",
-        bounds=Bounds(ge=0),
-    ),
-    _number("vwap_close_gap", "ln(close / price_vwap)."),
-)
-
-_SUFFICIENT = (
-    _amount("size_m2", "Sum of squared distances of trade sizes from their mean.", "base asset²"),
-    _count("interarrival_count", "Trades with a known trade before them.", "times"),
-    _count("interarrival_sum_us", "Sum of times from the trade before.", "µs"),
-    _amount("interarrival_m2_ms2", "Sum of squared distances of them from their mean.", "ms²"),
-    _moment("last_arrival", "Latest arrival of a trade of the bar.", is_nullable=True),
 )
 
 _ROUNDING = 1e-9
@@ -229,9 +128,10 @@ CANDLE_TABLE = Table(
     name="candles",
     grain="one bar of one instrument",
     key=("instrument_key", "timeframe", "ts_open"),
-    columns=(*_IDENTITY, *_PRICES, *_FLOWS, *_SIZES, *_ARRIVALS, *_SUFFICIENT),
+    columns=(*_IDENTITY, *(feature.column for feature in FEATURES.values())),
     rules=_RULES,
     sorted_by="ts_open",
+    has_computed_numbers=True,
 )
 
 PROVENANCE = ("bar_version", "is_final", "kernel_version", "source_sha256")

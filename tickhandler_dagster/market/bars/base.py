@@ -1,8 +1,8 @@
 """The bar kernel: ordered trades become the statistics of the bars they fall in, for any timeframe.
 
 What belongs here: what is computed from single trades and merges. What does not: what needs all
-trades of the larger bar (`exact.py`), the merging itself (`rollup.py`), ratios (`derive.py`) and
-bars without trades (`grid.py`).
+trades of the larger bar (`quantiles.py`, `exact.py`), the merging itself (`rollup.py`), ratios (the
+registry's entries) and bars without trades (`grid.py`).
 
 Every number of a bar is computed from that bar's trades alone, plus the time of the trade before
 it. That is what makes a bar the same to the last bit whether the day comes in one slice or in
@@ -63,9 +63,30 @@ def bar_statistics(
     Shape: one element per traded bar, in time order.
     """
     starts, opens = bar_starts(ticks.timestamp, timeframe.us)
+    return BarStatistics(
+        {"ts_open": opens} | run_statistics(ticks, sizes, starts, previous_us=previous_us)
+    )
+
+
+def run_statistics(
+    ticks: TradeTicks,
+    sizes: Sizes | None,
+    starts: npt.NDArray[np.intp],
+    *,
+    previous_us: int | None,
+) -> dict[str, npt.NDArray[Any]]:
+    """Statistics of consecutive runs of trades, whatever ends a run: a time bar, a threshold.
+
+    Args:
+        ticks: Trades in total order (`order.py`).
+        sizes: Their true sizes; None where the contract's units are unknown.
+        starts: Position of the first trade of each run; the first is 0.
+        previous_us: Exchange time of the last trade before these; None where none is known.
+
+    Shape: one element per run.
+    """
     unsized = _prices_and_times(ticks, starts) | _gaps(ticks.timestamp, starts, previous_us)
-    sized = {} if sizes is None else _volumes(ticks, sizes, starts)
-    return BarStatistics({"ts_open": opens} | unsized | sized)
+    return unsized if sizes is None else unsized | _volumes(ticks, sizes, starts)
 
 
 def _prices_and_times(ticks: TradeTicks, starts: _Starts) -> _Arrays:
@@ -73,6 +94,7 @@ def _prices_and_times(ticks: TradeTicks, starts: _Starts) -> _Arrays:
     sweep_begins = np.ones(len(ticks), dtype=np.int64)
     same_time = ticks.timestamp[1:] == ticks.timestamp[:-1]
     sweep_begins[1:] = ~(same_time & (ticks.side[1:] == ticks.side[:-1]))
+    sweep_begins[starts] = 1  # a threshold can split a sweep: each bar counts its own part
     return {
         "open_time": ticks.timestamp[starts],
         "close_time": ticks.timestamp[last],

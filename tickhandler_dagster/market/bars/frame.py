@@ -1,36 +1,44 @@
-"""Bars as rows of the candle table: statistics on the grid, with status, provenance and ratios.
+"""Bars as rows of the candle table: what each family found, on the grid, with status and sources.
 
 What belongs here: putting the parts of one timeframe together. What does not: the parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from tickhandler_dagster.market.bars.base import PreviousTrade
-from tickhandler_dagster.market.bars.derive import with_ratios
+from tickhandler_dagster.market.bars.facts import KERNEL_VERSION, DayFacts
 from tickhandler_dagster.market.bars.grid import Span, bar_opens
 from tickhandler_dagster.market.bars.statistics import (
     SIZED_STATISTICS,
     UNITLESS_STATISTICS,
     BarStatistics,
 )
-from tickhandler_dagster.market.bars.status import Closing, available_at, bar_status, overlap_us
+from tickhandler_dagster.market.bars.status import bar_status, first_known, overlap_us
 from tickhandler_dagster.market.bars.ticks import Int64Array
-from tickhandler_dagster.market.bars.units import ContractTerms
 from tickhandler_dagster.market.candle_table import CANDLE_TABLE
+from tickhandler_dagster.market.features.family import (
+    NO_ARRIVAL,
+    FamilyDay,
+    family_columns,
+    rolled_up_arrival,
+)
+from tickhandler_dagster.market.features.feature import Merge
+from tickhandler_dagster.market.features.registry import (
+    DELAYS_US,
+    FEATURES,
+    delayed_name,
+    with_derived,
+)
 from tickhandler_dagster.market.tables import TIMESTAMP
 from tickhandler_dagster.market.timeframes import BASE_TIMEFRAME, Timeframe
-from tickhandler_dagster.market.venues import VenueId
 
-KERNEL_VERSION = "1"
-"""Goes up with every change that can change a bar; bars of another version are built anew."""
-
-_EXACT = ("size_p50", "size_p90", "size_p99", "late_count")
+_SPARSE = frozenset({*UNITLESS_STATISTICS, *SIZED_STATISTICS})
 _ZERO_WHERE_EMPTY = (
     "trade_count",
     "amount_sum",
@@ -38,7 +46,6 @@ _ZERO_WHERE_EMPTY = (
     "interarrival_count",
     "interarrival_sum_us",
     "interarrival_m2_ms2",
-    "late_count",
 )
 _ZERO_WHERE_EMPTY_AND_SIZED = (
     "volume",
@@ -48,119 +55,194 @@ _ZERO_WHERE_EMPTY_AND_SIZED = (
     "unknown_volume_sum",
     "size_m2",
 )
+_ALWAYS = (
+    *("ts_open", "ts_close", "gap_us", "covered_us", "is_final", "source_sha256"),
+    *("last_trade", "previous_arrival", "arrival_0", *(f"arrival_{delay}" for delay in DELAYS_US)),
+)
+_STORED = tuple(feature for feature in FEATURES.values() if feature.merge is not Merge.DERIVED)
+_DENSE = {
+    delay: tuple(
+        feature for feature in _STORED if feature.delay_us == delay and feature.name not in _SPARSE
+    )
+    for delay in (0, *DELAYS_US)
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Hashes of the vendor's files a day's bars can be cut from; None where there is no such file.
+class TimeframeParts:
+    """What the day's bars of one timeframe are put together from.
 
     Attributes:
-        previous: File of the day before.
-        own: File of the day.
-        following: File of the day after.
+        traded: Statistics of the bars with trades; None where nothing traded.
+        found: What the kernels found, by how long after a bar's end it is known, in microseconds.
+            Columns of a channel that is not in the lake are absent.
+        surface: `ts_open` and the columns of the option surface; None where there is none.
     """
 
-    previous: str | None = None
-    own: str | None = None
-    following: str | None = None
+    traded: BarStatistics | None
+    found: Mapping[int, FamilyDay]
+    surface: pl.DataFrame | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayFacts:
-    """All that is known of an instrument's day besides its trades.
+def candle_frames(
+    facts: DayFacts, parts: Mapping[Timeframe, TimeframeParts]
+) -> dict[Timeframe, pl.DataFrame]:
+    """The day's bars as frames of `CANDLE_TABLE`, version 1, smallest timeframe first.
 
-    Attributes:
-        instrument_key: Canonical key.
-        venue: Its venue.
-        day: The UTC day.
-        listed: When the instrument was listed, inside the day.
-        terms: What its amounts are worth.
-        closing: Which neighbouring files are in.
-        clock: `exchange`, or `local` where the venue gives no exchange time.
-        is_ingested: The day's trades are in the lake, or are known to be none.
-        gaps: Spans for which the vendor reports missing data.
-        previous: Last trade before the day; None where none is known.
-        sources: The vendor's files.
+    What follows from columns of the same bar is computed for all timeframes at once: hundreds of
+    expressions have a fixed price, which seven small frames would pay seven times.
     """
+    ordered = sorted(parts, key=lambda timeframe: timeframe.us)
+    stored = [_stored_columns(facts, timeframe, parts[timeframe]) for timeframe in ordered]
+    bars = (
+        with_derived(pl.concat(stored))
+        .with_columns(_identity(facts))
+        .with_columns(_delayed_arrivals())
+        .select(pl.col(name).cast(dtype) for name, dtype in CANDLE_TABLE.polars_schema.items())
+    )
+    ends = list(itertools.accumulate(frame.height for frame in stored))
+    return {
+        timeframe: bars.slice(end - frame.height, frame.height)
+        for timeframe, frame, end in zip(ordered, stored, ends, strict=True)
+    }
 
-    instrument_key: str
-    venue: VenueId
-    day: Span
-    listed: Span
-    terms: ContractTerms
-    closing: Closing
-    clock: str = "exchange"
-    is_ingested: bool = True
-    gaps: Sequence[Span] = ()
-    previous: PreviousTrade | None = None
-    sources: Sources = Sources()
+
+def _stored_columns(facts: DayFacts, timeframe: Timeframe, parts: TimeframeParts) -> pl.DataFrame:
+    """The bars of one timeframe with every column that is not derived, and what deriving needs."""
+    traded = _traded(parts.traded)
+    opens = parts.traded["ts_open"] if parts.traded is not None else np.empty(0, dtype=np.int64)
+    ts_open = bar_opens(facts.listed, opens, timeframe)
+    bars = (
+        _grid(facts, timeframe, ts_open, traded)
+        .join(traded, on="ts_open", how="left", maintain_order="left")
+        .with_columns(is_observed=(pl.col("covered_us") > 0) | pl.col("trade_count").is_not_null())
+        .with_columns(_zero_where_empty(facts))
+        .with_columns(_carried(facts))
+    )
+    bars = bars.hstack(_dense_series(facts, timeframe, parts.found, ts_open))
+    bars = _with_surface(_only_observed(bars), parts.surface)
+    return bars.select(
+        *_ALWAYS,
+        timeframe=pl.lit(timeframe.value),
+        **{
+            feature.name: pl.col(feature.name).cast(feature.dtype)
+            if feature.name in bars.columns
+            else pl.lit(None, feature.dtype)
+            for feature in _STORED
+        },
+    )
 
 
-def candle_frame(
-    facts: DayFacts, timeframe: Timeframe, statistics: BarStatistics | None, exact: pl.DataFrame
-) -> pl.DataFrame:
-    """The day's bars of one timeframe as a frame of `CANDLE_TABLE`, version 1.
+def _identity(facts: DayFacts) -> list[pl.Expr]:
+    texts = {
+        "instrument_key": facts.instrument_key,
+        "venue": facts.venue.value,
+        "clock": facts.clock,
+        "kernel_version": KERNEL_VERSION,
+        "book_source": facts.book_source,
+        "quote_source": facts.quote_source,
+    }
+    return [
+        *(pl.lit(text, pl.String).alias(name) for name, text in texts.items()),
+        pl.lit(1).alias("bar_version"),
+        pl.lit(value=facts.has_memory).alias("has_memory"),
+        bar_status(is_ingested=facts.is_ingested).alias("status"),
+        first_known("ts_close", "last_arrival", "previous_arrival", "arrival_0").alias(
+            "available_at"
+        ),
+        (pl.col("gap_us") / 1_000).alias("gap_ms"),
+        (pl.col("covered_us") / _width_us()).alias("coverage"),
+    ]
 
-    Args:
-        facts: What is known of the day.
-        timeframe: Length of the bars.
-        statistics: Of the traded bars; None where nothing traded.
-        exact: `ts_open` and the columns that do not merge, one row per traded bar.
-    """
+
+def _width_us() -> pl.Expr:
+    return (pl.col("ts_close") - pl.col("ts_open")).dt.total_microseconds()
+
+
+def _delayed_arrivals() -> list[pl.Expr]:
+    """When the columns that look past the bar's end could first be known, per horizon."""
+    return [
+        pl.max_horizontal(
+            "available_at",
+            first_known(pl.col("ts_close") + pl.duration(microseconds=delay), f"arrival_{delay}"),
+        ).alias(delayed_name(delay))
+        for delay in DELAYS_US
+    ]
+
+
+def _zero_where_empty(facts: DayFacts) -> list[pl.Expr]:
+    sized = _ZERO_WHERE_EMPTY_AND_SIZED if facts.terms.has_known_units else ()
+    is_empty = pl.col("is_observed") & pl.col("trade_count").is_null()
+    return [
+        pl.when(is_empty).then(0).otherwise(pl.col(name)).alias(name)
+        for name in (*_ZERO_WHERE_EMPTY, *sized)
+    ]
+
+
+def _carried(facts: DayFacts) -> list[pl.Expr]:
+    """The last trade up to the bar's end, and the arrival of the last one before it."""
     previous = facts.previous
     last_us, arrival_us = (
         (None, None) if previous is None else (previous.timestamp_us, previous.arrival_us)
     )
-    traded = _traded(statistics, exact)
-    ts_open = bar_opens(facts.listed, _opens(statistics), timeframe)
-    grid = _grid(facts, timeframe, ts_open, traded)
-    bars = (
-        grid.join(traded, on="ts_open", how="left", maintain_order="left")
-        .with_columns(is_observed=(pl.col("covered_us") > 0) | pl.col("trade_count").is_not_null())
-        .with_columns(
-            pl.when(pl.col("is_observed") & pl.col("trade_count").is_null())
-            .then(0)
-            .otherwise(pl.col(name))
-            .alias(name)
-            for name in _zeros(facts)
-        )
-        .with_columns(
-            last_trade=_carried("close_time", shift=0, before=last_us),
-            previous_arrival=_carried("last_arrival", shift=1, before=arrival_us),
-        )
-    )
-    identity = {
-        "instrument_key": pl.lit(facts.instrument_key),
-        "venue": pl.lit(facts.venue.value),
-        "timeframe": pl.lit(timeframe.value),
-        "clock": pl.lit(facts.clock),
-        "bar_version": pl.lit(1),
-        "kernel_version": pl.lit(KERNEL_VERSION),
-        "status": bar_status(is_ingested=facts.is_ingested),
-        "available_at": available_at(),
-        "gap_ms": pl.col("gap_us") / 1_000,
-        "coverage": pl.col("covered_us") / timeframe.us,
-    }
+    return [
+        _latest("close_time", shift=0, before=last_us).alias("last_trade"),
+        _latest("last_arrival", shift=1, before=arrival_us).alias("previous_arrival"),
+    ]
+
+
+def _latest(name: str, *, shift: int, before: int | None) -> pl.Expr:
+    """The latest value so far, the given one before there is any."""
     return (
-        with_ratios(bars)
-        .with_columns(**identity)
-        .select(pl.col(name).cast(dtype) for name, dtype in CANDLE_TABLE.polars_schema.items())
+        pl.col(name)
+        .cast(TIMESTAMP)
+        .shift(shift)
+        .forward_fill()
+        .fill_null(pl.lit(before, pl.Int64).cast(TIMESTAMP))
     )
 
 
-def _zeros(facts: DayFacts) -> tuple[str, ...]:
-    sized = _ZERO_WHERE_EMPTY_AND_SIZED if facts.terms.has_known_units else ()
-    return (*_ZERO_WHERE_EMPTY, *sized)
+def _dense_series(
+    facts: DayFacts, timeframe: Timeframe, found: Mapping[int, FamilyDay], ts_open: Int64Array
+) -> list[pl.Series]:
+    """The kernels' columns and the arrivals they stand on, cut to the grid of the listing."""
+    first = 0 if not len(ts_open) else (int(ts_open[0]) - facts.day.start) // timeframe.us
+    series: list[pl.Series] = []
+    for delay in (0, *DELAYS_US):
+        arrival = np.full(timeframe.bars_per_day, NO_ARRIVAL, dtype=np.int64)
+        if delay in found:
+            series += family_columns(found[delay], _DENSE[delay], timeframe).values()
+            arrival = rolled_up_arrival(found[delay].last_arrival, timeframe)
+        series.append(
+            pl.Series(f"arrival_{delay}", arrival).replace(NO_ARRIVAL, None).cast(TIMESTAMP)
+        )
+    return [column.slice(first, len(ts_open)) for column in series]
 
 
-def _opens(statistics: BarStatistics | None) -> Int64Array:
-    return np.empty(0, dtype=np.int64) if statistics is None else statistics["ts_open"]
+def _only_observed(bars: pl.DataFrame) -> pl.DataFrame:
+    """What a family says of a bar of which nothing was observed is not known."""
+    if bars["is_observed"].all():
+        return bars
+    names = [
+        feature.name
+        for feature in _STORED
+        if feature.name in bars.columns and feature.name not in _SPARSE
+    ]
+    return bars.with_columns(
+        pl.when("is_observed").then(pl.col(name)).alias(name) for name in names
+    )
 
 
-def _traded(statistics: BarStatistics | None, exact: pl.DataFrame) -> pl.DataFrame:
+def _with_surface(bars: pl.DataFrame, surface: pl.DataFrame | None) -> pl.DataFrame:
+    if surface is None:
+        return bars
+    return bars.join(surface, on="ts_open", how="left", maintain_order="left")
+
+
+def _traded(statistics: BarStatistics | None) -> pl.DataFrame:
     if statistics is not None:
-        return statistics.frame().join(exact, on="ts_open", how="left", maintain_order="left")
-    names = (*UNITLESS_STATISTICS, *SIZED_STATISTICS, *_EXACT)
+        return statistics.frame()
+    names = (*UNITLESS_STATISTICS, *SIZED_STATISTICS)
     return pl.DataFrame(
         schema={
             name: TIMESTAMP if name == "ts_open" else CANDLE_TABLE.column(name).dtype
@@ -201,31 +283,16 @@ def _unlisted(facts: DayFacts, traded: pl.DataFrame) -> list[Span]:
 
 
 def _source_lists(facts: DayFacts, ts_open: Int64Array, ts_close: Int64Array) -> pl.Series:
-    """The hashes of the files each bar can hold trades of, in the order of the days."""
+    """The hashes of the files each bar can hold rows of, in the order of the days."""
     sources, closing = facts.sources, facts.closing
     choices = [
         [
-            digest
-            for digest, is_used in (
-                (sources.previous, uses_previous),
-                (sources.own, True),
-                (sources.following, uses_following),
-            )
-            if is_used and digest is not None
+            *(sources.previous if uses_previous else ()),
+            *sources.own,
+            *(sources.following if uses_following else ()),
         ]
         for uses_following in (False, True)
         for uses_previous in (False, True)
     ]
     choice = closing.needs_previous(ts_open) + 2 * closing.needs_next(ts_close).astype(np.int64)
     return pl.Series(choices, dtype=pl.List(pl.String)).gather(choice)
-
-
-def _carried(name: str, *, shift: int, before: int | None) -> pl.Expr:
-    """The latest value so far, the given one before there is any."""
-    return (
-        pl.col(name)
-        .cast(TIMESTAMP)
-        .shift(shift)
-        .forward_fill()
-        .fill_null(pl.lit(before, pl.Int64).cast(TIMESTAMP))
-    )

@@ -1,7 +1,8 @@
 """15 s statistics become those of any larger bar, without the trades.
 
-What belongs here: one merge rule per statistic, total over their names. Bars are merged in time
-order and empty ones do not take part, so that the result does not depend on whether they were kept.
+What belongs here: how each merge rule of the registry is carried out on bars that have trades, and
+the rules that take several statistics. Bars are merged in time order and empty ones do not take
+part, so that the result does not depend on whether they were kept.
 """
 
 from __future__ import annotations
@@ -21,31 +22,20 @@ from tickhandler_dagster.market.bars.segments import (
 )
 from tickhandler_dagster.market.bars.statistics import BarStatistics
 from tickhandler_dagster.market.bars.ticks import Float64Array
+from tickhandler_dagster.market.features.feature import Merge
+from tickhandler_dagster.market.features.trades import TRADES
 from tickhandler_dagster.market.timeframes import Timeframe
 
 _Starts = npt.NDArray[np.intp]
 
-_REDUCTIONS: Mapping[str, np.ufunc] = MappingProxyType(
-    {
-        "last_arrival": np.maximum,
-        "high": np.maximum,
-        "low": np.minimum,
-        "trade_count": np.add,
-        "amount_sum": np.add,
-        "sweep_count": np.add,
-        "interarrival_count": np.add,
-        "interarrival_sum_us": np.add,
-        "volume": np.add,
-        "notional": np.add,
-        "buy_volume_sum": np.add,
-        "sell_volume_sum": np.add,
-        "unknown_volume_sum": np.add,
-        "delta": np.add,
-        "size_max": np.maximum,
-    }
+_UFUNCS: Mapping[Merge, np.ufunc] = MappingProxyType(
+    {Merge.SUM: np.add, Merge.MIN: np.minimum, Merge.MAX: np.maximum}
 )
-_FIRST = ("open_time", "open")
-_LAST = ("close_time", "close")
+_REDUCTIONS: Mapping[str, np.ufunc] = MappingProxyType(
+    {feature.name: _UFUNCS[feature.merge] for feature in TRADES if feature.merge in _UFUNCS}
+)
+_FIRST = tuple(feature.name for feature in TRADES if feature.merge is Merge.FIRST)
+_LAST = tuple(feature.name for feature in TRADES if feature.merge is Merge.LAST)
 
 
 def rolled_up(bars: BarStatistics, timeframe: Timeframe) -> BarStatistics:
@@ -59,8 +49,8 @@ def rolled_up(bars: BarStatistics, timeframe: Timeframe) -> BarStatistics:
     starts = run_starts(bar_open)
     last = np.append(starts[1:], len(bars)) - 1
     merged: dict[str, npt.NDArray[Any]] = {"ts_open": bar_open[starts]}
-    merged |= {name: bars[name][starts] for name in _FIRST}
-    merged |= {name: bars[name][last] for name in _LAST}
+    merged |= {name: bars[name][starts] for name in _FIRST if name in bars.columns}
+    merged |= {name: bars[name][last] for name in _LAST if name in bars.columns}
     merged |= {
         name: reduction.reduceat(bars[name], starts)
         for name, reduction in _REDUCTIONS.items()

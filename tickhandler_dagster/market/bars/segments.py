@@ -53,6 +53,16 @@ def run_lengths(starts: npt.NDArray[np.intp], total: int) -> Int64Array:
     return np.diff(starts, append=total).astype(np.int64)
 
 
+def hits_per_run(is_hit: npt.NDArray[np.bool_], starts: npt.NDArray[np.intp]) -> Int64Array:
+    """Number of true elements of each run.
+
+    Example:
+        >>> hits_per_run(np.array([True, False, True, True]), np.array([0, 2])).tolist()
+        [1, 2]
+    """
+    return np.asarray(np.add.reduceat(is_hit, starts, dtype=np.int64))
+
+
 def running_sums(values: Float64Array, starts: npt.NDArray[np.intp]) -> Float64Array:
     """Cumulative sum that begins anew at each run.
 

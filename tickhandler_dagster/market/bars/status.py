@@ -115,11 +115,10 @@ def bar_status(*, is_ingested: bool) -> pl.Expr:
     )
 
 
-def available_at() -> pl.Expr:
-    """When a bar could first be known: its end or last arrival, the later, plus the watermark.
+def first_known(*moments: str | pl.Expr) -> pl.Expr:
+    """When something could first be known: the latest of its moments plus the watermark.
 
-    The arrival of the trade before the bar counts too (`previous_arrival`): the first inter-arrival
-    time and the time since the last trade stand on it.
+    Args:
+        moments: Its end, and the arrivals of all it stands on; null where there is none.
     """
-    known = pl.max_horizontal("ts_close", "last_arrival", "previous_arrival")
-    return known + pl.duration(microseconds=WATERMARK_US)
+    return pl.max_horizontal(*moments) + pl.duration(microseconds=WATERMARK_US)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from tickhandler_dagster.market.candle_table import CANDLE_TABLE, PROVENANCE
-
-_VALUES = tuple(name for name in CANDLE_TABLE.names if name not in PROVENANCE)
+from tickhandler_dagster.market.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +35,28 @@ class BarChanges:
 
 
 def with_versions(
-    bars: pl.DataFrame, stored: pl.DataFrame | None
+    bars: pl.DataFrame,
+    stored: pl.DataFrame | None,
+    *,
+    table: Table = CANDLE_TABLE,
+    place: str = "ts_open",
 ) -> tuple[pl.DataFrame, BarChanges]:
     """The new bars with the version each has by the stored ones, and what changed.
 
     Args:
-        bars: A day's bars of one instrument and timeframe, of `CANDLE_TABLE`.
-        stored: The bars in the lake; None where there are none. With other columns than today's
-            every bar counts as changed.
+        bars: A day's bars of one instrument and timeframe or kind, of `table`.
+        stored: The bars in the lake; None where there are none. With other columns than today's,
+            or of other types, every bar counts as changed.
+        table: What both are.
+        place: The column that says which bar of the day a bar is.
     """
     if stored is None:
         return bars, BarChanges(new=bars.height)
-    known = [name for name in _VALUES if name in stored.columns and name != "ts_open"]
-    has_all_columns = len(known) == len(_VALUES) - 1
+    values = [name for name in table.names if name not in {place, *PROVENANCE}]
+    known = [name for name in values if stored.schema.get(name) == bars.schema[name]]
+    has_all_columns = len(known) == len(values)
     old = stored.select(
-        "ts_open",
+        place,
         "bar_version",
         was_final="is_final",
         was_there=pl.lit(value=True),
@@ -58,7 +64,7 @@ def with_versions(
     )
     matched = (
         bars.with_columns(now=pl.struct(known))
-        .join(old, on="ts_open", how="left", suffix="_stored", maintain_order="left")
+        .join(old, on=place, how="left", suffix="_stored", maintain_order="left")
         .with_columns(pl.col("was_there").fill_null(value=False))
         .with_columns(
             is_changed=pl.col("was_there")
@@ -69,7 +75,7 @@ def with_versions(
         bar_version=(pl.col("bar_version_stored").fill_null(1) + pl.col("is_changed")).cast(
             pl.Int32
         )
-    ).select(CANDLE_TABLE.names)
+    ).select(table.names)
     counts = matched.select(
         new=(~pl.col("was_there")).sum(),
         changed=pl.col("is_changed").sum(),
