@@ -14,7 +14,7 @@ BOOKS = [
     ("binance", "BTCUSDT"),
     ("binance-futures", "XRPUSDT"),
     ("deribit", "BTC-PERPETUAL"),
-    ("deribit", "BTC-16AUG24-61000-C"),
+    ("deribit", "BTC-16AUG24-62000-C"),
     ("upbit", "KRW-BTC"),
     ("hyperliquid", "KPEPE"),
     ("bitmex", "ETHUSD"),

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import US_PER_DAY
-from tickhandler_dagster.sandbox.black76 import OptionState, greeks, implied_volatility, premium
+from tickhandler_dagster.market.options.black76 import (
+    OptionState,
+    greeks,
+    implied_volatility,
+    premium,
+)
 
 EIGHT_HOURS = US_PER_DAY // 3
 PERPETUALS = [

@@ -10,6 +10,7 @@ state is computed on its own, and two views of the same state cannot disagree.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,6 +24,7 @@ _REFRESH_PERIOD = 12
 _BID, _ASK = 0, 1
 _GRID_SHARE = 0.5e-4
 _LARGEST_RATIO = 60.0
+_EXTRA_STEPS, _MOST_EXTRA_STEPS = 0.9, 6
 _SIDE_KEY = 0x1F83D9ABFB41BD6B
 _KEY_SPACE = 1 << 63
 
@@ -126,11 +128,20 @@ def best_levels(listing: Listing, key: int, mids: Floats) -> tuple[Ints, Ints]:
     """Best bid and ask around each mid price, on the price grid, at least one step apart."""
     middle = mids / grid_step(listing)
     draw = hashed_uniform(key + 7, np.arange(mids.size))
-    widths = 1 + np.minimum(-0.9 * np.log(draw), 6.0).astype(np.int64)
+    widths = 1 + np.minimum(-_EXTRA_STEPS * np.log(draw), _MOST_EXTRA_STEPS).astype(np.int64)
     if listing.kind is Kind.OPTION:
         widths = widths + 1 + (0.04 * middle).astype(np.int64)
     bids = np.floor(middle - (widths - 1) / 2).astype(np.int64)
     return bids, np.maximum(bids + widths, 1)
+
+
+def mean_spread(listing: Listing) -> float:
+    """The spread that `best_levels` gives on average, in the price unit; not for options.
+
+    One step, and one more for each whole step of an exponential draw.
+    """
+    extra = sum(math.exp(-steps / _EXTRA_STEPS) for steps in range(1, _MOST_EXTRA_STEPS + 1))
+    return grid_step(listing) * (1 + extra)
 
 
 def busy_times(

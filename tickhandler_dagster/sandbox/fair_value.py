@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tickhandler_dagster.market.days import US_PER_DAY
-from tickhandler_dagster.sandbox import black76
+from tickhandler_dagster.market.options import black76
 from tickhandler_dagster.sandbox.latent import LatentPrices
 from tickhandler_dagster.sandbox.listing import Kind, Listing
 from tickhandler_dagster.sandbox.seeds import Floats, Ints, stream

@@ -30,6 +30,7 @@ from tickhandler_dagster.sandbox.universe import Window
 _PULL_AHEAD_US = 5 * US_PER_SECOND
 _CACHED_DAYS = 256
 _FEWEST_STATES = 3
+_MARK_PERIOD_US = 4 * 60 * US_PER_SECOND
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,22 @@ class InstrumentDays:
         rng = stream(self._seed, name, listing.venue, listing.raw_id, day)
         times = np.unique(busy_times(rng, count, span, (day, self._activity(listing, day))))
         return times[self.outside_incidents(listing.venue, times)]
+
+    def marks(self, listing: Listing, day: dt.date) -> Ints:
+        """Times at which a venue says an option's mark anew, however quiet its book is.
+
+        A mark follows the underlying: an option that nobody quotes has a fresh one all the same,
+        and at any scale.
+        """
+        span = self.span(listing, day)
+        if span is None:
+            return np.empty(0, dtype=np.int64)
+        phase = int(
+            _MARK_PERIOD_US * uniform_of(self._seed, "marks", listing.venue, listing.raw_id)
+        )
+        first = span[0] // _MARK_PERIOD_US * _MARK_PERIOD_US + phase
+        times = np.arange(first, span[1], _MARK_PERIOD_US, dtype=np.int64)
+        return times[(times >= span[0]) & self.outside_incidents(listing.venue, times)]
 
     def scaled(self, rows: int, span: tuple[int, int]) -> int:
         """Rows for a span, given the rows of a whole day at scale one."""

@@ -73,7 +73,7 @@ class Simulator:
                     one.book, DataType.BOOK_SNAPSHOT_25
                 ),
                 DataType.DERIVATIVE_TICKER: self._ticker_frame,
-                DataType.OPTIONS_CHAIN: lambda one: chain_frame(one, self._days.fair),
+                DataType.OPTIONS_CHAIN: self._chain_frame,
             }
         )
 
@@ -163,3 +163,12 @@ class Simulator:
         count = self._days.scaled(listing.activity.tickers, span) if span else 0
         times = self._days.sampled(listing, day, "ticker", count)
         return ticker_frame(one, self._days.fair, times, self._days.arrivals(listing, day, times))
+
+    def _chain_frame(self, one: InstrumentDay) -> pl.DataFrame:
+        listing, day = one.listing, one.book.day
+        return chain_frame(
+            one,
+            self._days.fair,
+            self._days.marks(listing, day),
+            lambda times: self._days.arrivals(listing, day, times),
+        )
