@@ -13,6 +13,29 @@ from rounds import Row
 
 TOLERANCE = 1e-9
 _COMPARED = ("high", "low", "close", "volume", "size_p99")
+_FEATURES = (
+    "high",
+    "low",
+    "close",
+    "volume",
+    "trade_flow_imbalance",
+    "delay_mean",
+    "delay_median",
+    "delay_max",
+    "mid_price",
+    "spread_bps",
+    "total_bid_volume",
+    "volume_imbalance",
+    "spread_tw_bps",
+    "ofi_snap_1",
+    "effective_spread_bps",
+    "realized_variance",
+    "funding_rate",
+    "open_interest",
+    "oi_change",
+)
+_LEAST_SHARE = 0.9
+"""Of the bars in which both must have a value of a feature, for the comparison to mean anything."""
 _P99_TRADES = 100
 """This project gives no 99 % quantile of fewer trades; peers give one of any number."""
 
@@ -22,7 +45,7 @@ def disagreements(rows: Sequence[Row], task: Task) -> list[str]:
     compared = [row for row in rows if row.task is task and row.runs and row.runs[-1].result]
     if not compared:
         return []
-    differences = _ingest_differences if task is Task.INGEST else _candle_differences
+    differences = _DIFFERENCES[task]
     reference, *others = compared
     return [
         f"{row.label}: {sentence} than {reference.label}"
@@ -53,6 +76,30 @@ def _candle_differences(own: pl.DataFrame, reference: pl.DataFrame) -> Iterator[
             worst = _worst(bars, expected, name)
             if worst > TOLERANCE:
                 yield f"another {name} in 1m bars (by up to {worst:.3g})"
+
+
+def _feature_differences(own: pl.DataFrame, reference: pl.DataFrame) -> Iterator[str]:
+    bars, expected = _traded(own), _traded(reference)
+    if not bars["ts_open"].equals(expected["ts_open"]):
+        yield f"other 1m bars ({bars.height} against {expected.height})"
+        return
+    for name in _FEATURES:
+        both = pl.DataFrame({"mine": bars[name], "theirs": expected[name]})
+        both = both.with_columns(pl.col("mine").fill_nan(None)).drop_nulls()
+        if both.height < _LEAST_SHARE * bars.height:
+            yield f"too few {name} in 1m bars to compare ({both.height} of {bars.height})"
+            continue
+        # relative to the column: what cancels towards 0 is as exact as what it was cancelled from
+        far = (both["mine"] - both["theirs"]).abs().max() / both["theirs"].abs().max()
+        if far > TOLERANCE:
+            yield f"another {name} in 1m bars (by up to {far:.3g})"
+
+
+_DIFFERENCES = {
+    Task.INGEST: _ingest_differences,
+    Task.CANDLES: _candle_differences,
+    Task.FEATURES: _feature_differences,
+}
 
 
 def _traded(bars: pl.DataFrame) -> pl.DataFrame:

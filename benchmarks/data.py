@@ -13,7 +13,7 @@ import datetime as dt
 import gzip
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.sandbox.simulator import Simulator
 
 DAY = dt.date(2024, 8, 8)
+VENUE = VenueId.BINANCE_FUTURES
 TRADES_SYMBOL = "BTCUSDT"
 
 _SEED = 7
@@ -54,8 +55,8 @@ class Dataset:
     symbol: str
     origin: str
 
-    def job(self, folder: Path) -> Job:
-        """The job of ingesting it."""
+    def job(self, folder: Path, channels: Mapping[str, Path] | None = None) -> Job:
+        """The job of ingesting it, or it and the other channels."""
         return Job(
             source=self.path,
             catalog=self.catalog,
@@ -65,6 +66,7 @@ class Dataset:
             lake=folder,
             ticks=folder,
             folder=folder,
+            channels=channels or {},
         )
 
 
@@ -77,14 +79,11 @@ def trades(rows: int, folder: Path, recorded: Path) -> Dataset:
         recorded: Recorded data sets in the vendor's layout; the simulator lends the short tape
             where this folder does not exist.
     """
-    venue = VenueId.BINANCE_FUTURES
-    tape = recorded / venue / DataType.TRADES / f"{DAY:%Y/%m/%d}" / f"{TRADES_SYMBOL}.csv.gz"
-    origin = "recorded" if tape.exists() else "simulated"
+    short, origin = short_tape(DataType.TRADES, recorded)
     path = folder / f"trades-{origin}-{rows}.csv.gz"
     if not path.exists():
-        short = pl.read_csv(tape.read_bytes() if tape.exists() else _simulated(venue))
-        _write(path, _long_trades(short, rows))
-    return Dataset(path, _catalog(venue, folder), venue, TRADES_SYMBOL, origin)
+        write(path, _long_trades(short(), rows))
+    return Dataset(path, catalog(VENUE, folder), VENUE, TRADES_SYMBOL, origin)
 
 
 def option_chain(rows: int, folder: Path) -> Dataset:
@@ -93,25 +92,35 @@ def option_chain(rows: int, folder: Path) -> Dataset:
     path = folder / f"options-simulated-{rows}.csv.gz"
     if not path.exists():
         data = Simulator(_SEED).dataset(venue, DataType.OPTIONS_CHAIN, DAY, GroupSymbol.OPTIONS)
-        _write(path, _long_chain(pl.read_csv(data, infer_schema=False), rows))
-    return Dataset(path, _catalog(venue, folder), venue, GroupSymbol.OPTIONS, "simulated")
+        write(path, _long_chain(pl.read_csv(data, infer_schema=False), rows))
+    return Dataset(path, catalog(venue, folder), venue, GroupSymbol.OPTIONS, "simulated")
 
 
-def _simulated(venue: VenueId) -> bytes:
+def short_tape(data_type: DataType, recorded: Path) -> tuple[Callable[[], pl.DataFrame], str]:
+    """Reads a short real or simulated tape of the perpetual, and which of the two it is."""
+    tape = recorded / VENUE / data_type / f"{DAY:%Y/%m/%d}" / f"{TRADES_SYMBOL}.csv.gz"
+    if tape.exists():
+        return lambda: pl.read_csv(tape.read_bytes()), "recorded"
+    return lambda: pl.read_csv(_simulated(data_type)), "simulated"
+
+
+def _simulated(data_type: DataType) -> bytes:
     market = Simulator(_SEED, scale=_TAPE_SCALE)
-    data = market.dataset(venue, DataType.TRADES, DAY, TRADES_SYMBOL)
+    data = market.dataset(VENUE, data_type, DAY, TRADES_SYMBOL)
     assert data is not None  # noqa: S101  (the simulator lists this symbol)
     return data
 
 
-def _catalog(venue: VenueId, folder: Path) -> Path:
+def catalog(venue: VenueId, folder: Path) -> Path:
+    """The simulated vendor's reply on the venue, as a file."""
     path = folder / f"{venue}.json"
     if not path.exists():
         path.write_text(json.dumps(Simulator(_SEED).exchange(venue)))
     return path
 
 
-def _write(path: Path, parts: Iterable[pl.DataFrame]) -> None:
+def write(path: Path, parts: Iterable[pl.DataFrame]) -> None:
+    """The parts as one `.csv.gz`; the same bytes for the same parts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     with (

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +27,8 @@ class Job:
         lake: For candles: a lake into which the file was ingested.
         ticks: For candles: the Parquet file of the ingested ticks, in that lake.
         folder: Empty, for the results.
+        channels: Where several data types are read: the file of each; of the vendor before the
+            ingest, of the lake after it.
     """
 
     source: Path
@@ -36,11 +39,19 @@ class Job:
     lake: Path
     ticks: Path
     folder: Path
+    channels: Mapping[str, Path] = field(default_factory=dict)
 
     def after_ingest(self, ticks: str, folder: Path) -> Self:
         """The job that reads the lake into which this project's run of this job ingested."""
         return dataclasses.replace(
-            self, lake=self.folder / "lake", ticks=Path(ticks), folder=folder
+            self,
+            lake=self.folder / "lake",
+            ticks=Path(ticks),
+            folder=folder,
+            channels={
+                name: Path(ticks.replace("data_type-trades", f"data_type-{name}"))
+                for name in self.channels
+            },
         )
 
     def to_json(self) -> str:
@@ -52,4 +63,6 @@ class Job:
         """The inverse of `to_json`."""
         fields = json.loads(text)
         paths = ("source", "catalog", "lake", "ticks", "folder")
-        return cls(**fields | {name: Path(fields[name]) for name in paths})
+        channels = {name: Path(path) for name, path in fields["channels"].items()}
+        plain = {name: Path(fields[name]) for name in paths}
+        return cls(**fields | plain | {"channels": channels})

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import data
+import features
 from contenders import OURS, Task
+from features import BOUND_BYTES
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rounds import Measurement, run
 
-BOUND_BYTES = 1024**3
 _FACTORS = (1, 4)
 _CHAIN_SHARE = 3
 """An option chain's row has three times the cells of a trade's."""
@@ -56,9 +57,36 @@ def print_memory(console: Console, cases: list[Case]) -> None:
 
 
 def measure(
+    rows: int,
+    *,
+    folder: Path,
+    recorded: Path,
+    python: Path,
+    note: Callable[[str], None],
+    of_features: bool,
+) -> Iterator[Case]:
+    """The cases of the features alone, or all the others."""
+    if of_features:
+        yield from _feature_cases(rows, folder=folder, recorded=recorded, note=note)
+    else:
+        yield from _cases(rows, folder=folder, recorded=recorded, python=python, note=note)
+
+
+def _feature_cases(
+    rows: int, *, folder: Path, recorded: Path, note: Callable[[str], None]
+) -> Iterator[Case]:
+    """Bars with all features of a quarter of the trades and of all of them."""
+    for factor in reversed(_FACTORS):
+        trades = rows // factor
+        note(f"memory: {trades:,} trades, book and ticker")
+        day = features.prepared(trades, folder, recorded, folder / "memory" / "features")
+        yield Case(Task.FEATURES, day.rows, features.cost(day))
+
+
+def _cases(
     rows: int, *, folder: Path, recorded: Path, python: Path, note: Callable[[str], None]
 ) -> Iterator[Case]:
-    """All cases; `rows` trades and four times as many, a third of that of an option chain."""
+    """`rows` trades and four times as many, a third of that of an option chain."""
     for factor in _FACTORS:
         note(f"memory: {factor * rows:,} trades")
         dataset = data.trades(factor * rows, folder / "data", recorded)

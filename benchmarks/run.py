@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import data
+import features
 import memory
 from agreement import disagreements
 from contenders import CONTENDERS, OURS, Contender, Task
@@ -27,12 +28,14 @@ from tickhandler_dagster.market.timeframes import Timeframe
 
 _ROOT = Path(__file__).resolve().parents[1]
 _MEGA = 1e6
+_DEFAULT_ROWS = {False: 3_000_000, True: features.DEFAULT_TRADES}
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="CPU-seconds and memory beside limit and peers.")
-    parser.add_argument("--rows", type=int, default=3_000_000, help="trades in the measured file")
+    parser.add_argument("--rows", type=int, help="trades in the measured file (3M; 10M)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are shown")
+    parser.add_argument("--features", action="store_true", help="bars with all features instead")
     parser.add_argument("--memory", action="store_true", help="growth of our peak memory instead")
     parser.add_argument("--folder", type=Path, default=_ROOT / ".bench", help="for all files")
     parser.add_argument(
@@ -41,7 +44,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         default=_ROOT.parent / "shared" / "data" / "recorded",
         help="recorded data sets to draw trades from; simulated where there are none",
     )
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    arguments.rows = arguments.rows or _DEFAULT_ROWS[arguments.features]
+    return arguments
 
 
 def main(argv: Sequence[str]) -> int:
@@ -52,6 +57,8 @@ def main(argv: Sequence[str]) -> int:
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     if arguments.memory:
         return _memory(arguments, console)
+    if arguments.features:
+        return _features(arguments, console)
     return _comparison(arguments, console)
 
 
@@ -62,15 +69,31 @@ def _memory(arguments: argparse.Namespace, console: Console) -> int:
         recorded=arguments.recorded,
         python=Path(sys.executable),
         note=_note,
+        of_features=arguments.features,
     )
     memory.print_memory(console, list(cases))
     return 0
 
 
+def _features(arguments: argparse.Namespace, console: Console) -> int:
+    work = arguments.folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    interpreters = _interpreters(arguments.folder, Task.FEATURES)
+    _note(f"data: {arguments.rows:,} trades, book and ticker")
+    day = features.prepared(arguments.rows, arguments.folder, arguments.recorded, work)
+    rows = features.compared(day, interpreters, arguments.repeat, _note)
+    print_rows(console, rows, title=f"{day.title}, median of {arguments.repeat}")
+    console.print("Goals", *features.verdicts(rows, day), sep="\n")
+    different = disagreements(rows, Task.FEATURES)
+    _print_agreement(console, different, "the columns both have, in 1m bars, to 1e-9")
+    shutil.rmtree(work)
+    return 1 if different else 0
+
+
 def _comparison(arguments: argparse.Namespace, console: Console) -> int:
     work = arguments.folder / "work"
     shutil.rmtree(work, ignore_errors=True)
-    interpreters = _interpreters(arguments.folder)
+    interpreters = _interpreters(arguments.folder, Task.INGEST, Task.CANDLES)
     _note(f"data: {arguments.rows:,} trades")
     dataset = data.trades(arguments.rows, arguments.folder / "data", arguments.recorded)
     ingest = dataset.job(work)
@@ -92,10 +115,19 @@ def _comparison(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if differences else 0
 
 
-def _interpreters(folder: Path) -> dict[Contender, Interpreter]:
-    environments = {contender.environment for contender in CONTENDERS}
-    made = {one: interpreter(one, folder / "environments") for one in sorted(environments)}
-    return {contender: made[contender.environment] for contender in CONTENDERS}
+def _interpreters(folder: Path, *tasks: Task) -> dict[Contender, Interpreter]:
+    """The Python of everyone who takes part in the tasks."""
+    taking_part = [one for one in CONTENDERS if one.tasks & set(tasks)]
+    environments = sorted({one.environment for one in taking_part})
+    made = {one: interpreter(one, folder / "environments") for one in environments}
+    return {contender: made[contender.environment] for contender in taking_part}
+
+
+def _print_agreement(console: Console, differences: Sequence[str], what: str) -> None:
+    if differences:
+        console.print("\nResults differ, so the ratios mean nothing:", *differences, sep="\n  ")
+    else:
+        console.print(f"\nResults agree: {what}.")
 
 
 def _print(
@@ -112,10 +144,7 @@ def _print(
     )
     print_rows(console, rows, title=title)
     console.print("Targets (CPU-seconds)", *verdicts(rows), sep="\n")
-    if differences:
-        console.print("\nResults differ, so the ratios mean nothing:", *differences, sep="\n  ")
-    else:
-        console.print("\nResults agree: rows, sum of amounts, and the 1m bars' values to 1e-9.")
+    _print_agreement(console, differences, "rows, sum of amounts, and the 1m bars' values to 1e-9")
 
 
 def _note(text: str) -> None:

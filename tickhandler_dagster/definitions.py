@@ -8,7 +8,9 @@ import dagster as dg
 
 from tickhandler_dagster.assets.candles import build_candles_asset
 from tickhandler_dagster.assets.exchange_catalog import build_exchange_catalog
+from tickhandler_dagster.assets.information_bars import build_information_bars_asset
 from tickhandler_dagster.assets.instruments import build_instruments_asset
+from tickhandler_dagster.assets.options_surface import build_options_surface_asset
 from tickhandler_dagster.assets.raw_ticks import build_raw_ticks
 from tickhandler_dagster.partitions.grid import build_grid
 from tickhandler_dagster.resources.platform import build_resources
@@ -37,7 +39,9 @@ def build_definitions(
                 build_exchange_catalog(grid),
                 build_instruments_asset(grid),
                 *build_raw_ticks(grid),
+                *build_options_surface_asset(grid),
                 build_candles_asset(grid),
+                build_information_bars_asset(grid),
             ],
             resources={**build_resources(settings), **(resources or {})},
             # A process per step costs eight seconds: runs, not steps, go on side by side.

@@ -26,6 +26,8 @@ class Task(StrEnum):
     INGEST = "ingest"
     CANDLES = "candles"
     CHAIN = "chain"
+    CHANNELS = "channels"
+    FEATURES = "features"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,15 @@ _BOTH = frozenset({Task.INGEST, Task.CANDLES})
 _INGEST = frozenset({Task.INGEST})
 
 LIMIT = Contender("isal gunzip", "isal_gunzip", Environment.PROJECT, _INGEST)
-OURS = Contender("tickhandler", "tickhandler", Environment.PROJECT, _BOTH | {Task.CHAIN})
+OURS = Contender("tickhandler", "tickhandler", Environment.PROJECT, frozenset(Task))
 PANDAS2 = Contender("pandas", "pandas_frames", Environment.PANDAS2, _BOTH)
 PANDAS3 = Contender("pandas", "pandas_frames", Environment.PEERS, _BOTH)
+PANDAS2_FEATURES = Contender(
+    "pandas", "pandas_features", Environment.PANDAS2, frozenset({Task.FEATURES})
+)
+PANDAS3_FEATURES = Contender(
+    "pandas", "pandas_features", Environment.PEERS, frozenset({Task.FEATURES})
+)
 
 CONTENDERS = (
     LIMIT,
@@ -62,4 +70,6 @@ CONTENDERS = (
     PANDAS2,
     PANDAS3,
     Contender("nautilus_trader", "nautilus_catalog", Environment.NAUTILUS, _BOTH),
+    PANDAS2_FEATURES,
+    PANDAS3_FEATURES,
 )

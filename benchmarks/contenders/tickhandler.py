@@ -8,6 +8,7 @@ day's neighbours, status, provenance, versions and conservation. The download is
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 from pathlib import Path
@@ -57,6 +58,32 @@ def result_ingest(job: Job) -> Path:
 def chain(job: Job) -> None:
     """An option chain's partition: one grouped file becomes one file per instrument."""
     _ingest(job, DataType.OPTIONS_CHAIN)
+
+
+def channels(job: Job) -> None:
+    """A partition per channel of a day, for the features."""
+    for name, source in job.channels.items():
+        _ingest(dataclasses.replace(job, source=source), DataType(name))
+
+
+def result_channels(job: Job) -> Path:
+    """The trades in the lake; the other channels lie beside them."""
+    return result_ingest(job)
+
+
+def prepare_features(job: Job) -> None:
+    """A lake that has the raw rows of every channel and no bars."""
+    prepare_candles(job)
+
+
+def features(job: Job) -> None:
+    """A partition of bars of all timeframes with all features, from raw rows to manifests."""
+    candles(job)
+
+
+def result_features(job: Job) -> Path:
+    """The bars of one minute."""
+    return result_candles(job)
 
 
 def prepare_candles(job: Job) -> None:

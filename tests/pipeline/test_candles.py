@@ -32,7 +32,7 @@ from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.tick_facts import facts_of
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
-from tickhandler_dagster.pipeline import candle_build
+from tickhandler_dagster.pipeline import candle_build, day_trades
 from tickhandler_dagster.pipeline.candles import build_candles
 
 TRADES = RAW_TABLES[DataType.TRADES].stored
@@ -189,7 +189,7 @@ def test_a_second_run_reads_no_tick_and_leaves_every_byte(lake, monkeypatch):
     ingest(lake, DAY, store_trades(lake, DAY, trades(DAY, *THREE)))
     first = build(lake)
     before = snapshot(lake)
-    monkeypatch.delattr(candle_build, "TickFile")
+    monkeypatch.delattr(candle_build, "DayTrades")
     second = build(lake)
     assert (second.is_no_op, second.files_written, second.trades) == (True, 0, 3)
     assert second.manifests[Timeframe.H1].equals(first.manifests[Timeframe.H1])
@@ -404,10 +404,8 @@ def test_rows_that_do_not_add_up_with_the_manifest_stop_the_build(lake):
 
 def test_bars_that_lose_a_trade_stop_the_build(lake, monkeypatch):
     ingest(lake, DAY, store_trades(lake, DAY, trades(DAY, *THREE)))
-    whole = candle_build.concatenated
-    monkeypatch.setattr(
-        candle_build, "concatenated", lambda parts: whole(parts).take(slice(1, None))
-    )
+    whole = day_trades.concatenated
+    monkeypatch.setattr(day_trades, "concatenated", lambda parts: whole(parts).take(slice(1, None)))
     with pytest.raises(CorruptData, match=r"bars of 15s: trades in bars .* \(was 2; expected 3\)"):
         build(lake)
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.assets import options_surface
 from tickhandler_dagster.assets.columns import column_schema
 from tickhandler_dagster.assets.events import CellOutcome, Event, Outcomes, emit
 from tickhandler_dagster.assets.origin import heading, origin
@@ -17,6 +18,7 @@ from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.partitions.grid import Grid, cells_of
+from tickhandler_dagster.pipeline.candle_channels import SOURCES
 from tickhandler_dagster.pipeline.candle_sums import candle_sums, most_traded
 from tickhandler_dagster.pipeline.candles import CandlesResult, build_candles
 from tickhandler_dagster.pipeline.exchange_catalog import stored_catalog
@@ -75,11 +77,7 @@ def build_candles_asset(grid: Grid) -> dg.AssetsDefinition:
 def _spec(timeframe: Timeframe, grid: Grid) -> dg.AssetSpec:
     return dg.AssetSpec(
         candles_key(timeframe),
-        deps=[
-            dg.AssetDep(
-                raw_ticks_key(DataType.TRADES), partition_mapping=grid.upstream_of(DataType.TRADES)
-            )
-        ],
+        deps=list(_upstream(grid)),
         description=(
             f"Bars of {timeframe}: one row per bar of every instrument of a venue and day.\n\n"
             "The day is that of the bars, by exchange time. Bars near the edges of the day stay "
@@ -91,6 +89,20 @@ def _spec(timeframe: Timeframe, grid: Grid) -> dg.AssetSpec:
         metadata=column_schema(CANDLE_TABLE),
         skippable=True,
     )
+
+
+def _upstream(grid: Grid) -> Iterator[dg.AssetDep]:
+    """The raw types of the cell's own venue, and the option surfaces of its day on any venue."""
+    for data_types in SOURCES.values():
+        for data_type in data_types:
+            if data_type in grid.by_type:
+                yield dg.AssetDep(
+                    raw_ticks_key(data_type), partition_mapping=grid.upstream_of(data_type)
+                )
+    if DataType.OPTIONS_CHAIN in grid.by_type:
+        yield dg.AssetDep(
+            options_surface.KEY, partition_mapping=grid.feeding_all(DataType.OPTIONS_CHAIN)
+        )
 
 
 def _outcomes(lake: Lake, cell: VenueDay, result: CandlesResult) -> Outcomes:

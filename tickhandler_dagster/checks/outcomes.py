@@ -13,6 +13,7 @@ from tickhandler_dagster.checks.policy import POLICY, CheckName
 from tickhandler_dagster.market.manifest_table import ManifestRow
 from tickhandler_dagster.market.schema_check import SchemaReport
 from tickhandler_dagster.market.states import STATE_MEANINGS, DataState
+from tickhandler_dagster.pipeline.surface_inputs import OptionInput
 from tickhandler_dagster.reporting import markdown
 
 
@@ -95,4 +96,21 @@ def completeness_outcome(rows: Sequence[ManifestRow]) -> CheckOutcome:
         }
         | {str(state): dg.MetadataValue.int(count) for state, count in counts.items() if count}
         | ({"missing instruments": dg.MetadataValue.md(listing)} if missing else {}),
+    )
+
+
+def chain_outcome(missing: Sequence[OptionInput], *, options: int) -> CheckOutcome:
+    """Every option whose chain rows should be there and are not: surfaces stand on the others."""
+    listing = markdown.table(
+        ["instrument", "state", "reason"],
+        [(option.instrument_key, option.state, option.reason) for option in missing],
+    )
+    return CheckOutcome(
+        CheckName.COMPLETE,
+        not missing,
+        {
+            "expected": dg.MetadataValue.int(options),
+            "missing": dg.MetadataValue.int(len(missing)),
+        }
+        | ({"missing options": dg.MetadataValue.md(listing)} if missing else {}),
     )

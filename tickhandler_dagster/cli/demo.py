@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +17,13 @@ from pydantic import AnyHttpUrl, SecretStr, TypeAdapter
 
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.object_store import LocalObjectStore
-from tickhandler_dagster.assets import exchange_catalog, instruments
+from tickhandler_dagster.assets import exchange_catalog, instruments, options_surface
 from tickhandler_dagster.assets.candles import candles_key
+from tickhandler_dagster.assets.information_bars import bars_key
 from tickhandler_dagster.assets.raw_ticks import raw_ticks_key
 from tickhandler_dagster.cli.demo_screen import DemoScreen
 from tickhandler_dagster.definitions import build_definitions
+from tickhandler_dagster.market.bar_kinds import BarKind
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import InvalidInput
@@ -146,26 +148,34 @@ def _run_all(
 
 
 def plan_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
-    """The runs in order: catalogues, then per cell the core chain and the types of some venues.
+    """The runs in order: catalogues, then the ticks of every cell, then bars day by day.
 
-    The last day goes from instruments to candles in one run. The bars of the days before it wait
-    until the ticks of the day after theirs are in: built then, they are final at once.
+    Bars come after the ticks of the day after theirs, so that they are final at once, and after the
+    bars of the day before, whose state they take over. Information-driven bars need the volumes of
+    the day before and begin with the second day.
     """
     core, others = _by_grid(grid)
     ticks = (instruments.KEY, *map(raw_ticks_key, core))
     candles = tuple(candles_key(timeframe) for timeframe in Timeframe)
+    kinds = tuple(bars_key(kind) for kind in BarKind)
     for venue in demo.venues:
         yield DemoRun(str(venue), (exchange_catalog.KEY,))
     for day in demo.days:
         for venue in demo.venues:
             cell = str(VenueDay(day, venue))
-            yield DemoRun(cell, (*ticks, *candles) if day == demo.end else ticks)
+            yield DemoRun(cell, ticks)
             for venues, types in others.items():
                 if venue in venues:
-                    yield DemoRun(cell, tuple(map(raw_ticks_key, types)))
-    for day in demo.days[:-1]:
+                    yield DemoRun(cell, (*map(raw_ticks_key, types), *_made_of(types)))
+    for day in demo.days:
         for venue in demo.venues:
-            yield DemoRun(str(VenueDay(day, venue)), candles)
+            keys = candles if day == demo.start else (*candles, *kinds)
+            yield DemoRun(str(VenueDay(day, venue)), keys)
+
+
+def _made_of(types: Sequence[DataType]) -> tuple[dg.AssetKey, ...]:
+    """Assets over the grid of a type that some venues lack, made in the run of its ticks."""
+    return (options_surface.KEY,) if DataType.OPTIONS_CHAIN in types else ()
 
 
 def _by_grid(grid: Grid) -> tuple[list[DataType], dict[tuple[str, ...], list[DataType]]]:

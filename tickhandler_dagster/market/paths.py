@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
+from tickhandler_dagster.market.bar_kinds import BarKind
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import parse_date
 from tickhandler_dagster.market.errors import InvalidInput
@@ -100,6 +101,63 @@ class CandleManifest(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
+class CandleStateFile(_Stored):
+    """What a venue's instruments hand over to the next day's bars."""
+
+    form = "_state/candles/by_date/day-{date}/venue-{venue}.parquet"
+
+    date: dt.date
+    venue: VenueId
+
+
+@dataclass(frozen=True, slots=True)
+class InformationBarFile(_Stored):
+    """The information-driven bars of an instrument, one file per day and kind that has bars."""
+
+    form = "processed_bars/by_date/day-{date}/kind-{kind}/{instrument_key}.parquet"
+
+    date: dt.date
+    kind: BarKind
+    instrument_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class InformationBarManifest(_Stored):
+    """The manifest of a partition of information-driven bars."""
+
+    form = "processed_bars/by_date/day-{date}/kind-{kind}/_manifests/{venue}.parquet"
+
+    date: dt.date
+    kind: BarKind
+    venue: VenueId
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsSurfaceFile(_Stored):
+    """The option surface of an underlying, one file per day, timeframe and venue."""
+
+    form = (
+        "options_surface/by_date/day-{date}/timeframe-{timeframe}/venue-{venue}"
+        "/{underlying}.parquet"
+    )
+
+    date: dt.date
+    timeframe: Timeframe
+    venue: VenueId
+    underlying: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsSurfaceManifest(_Stored):
+    """The manifest of an option surface partition, all timeframes in one."""
+
+    form = "options_surface/by_date/day-{date}/_manifests/{venue}.parquet"
+
+    date: dt.date
+    venue: VenueId
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantinedRows(_Stored):
     """Rows of a raw file that were kept out, each with its reason."""
 
@@ -132,6 +190,11 @@ LakeObject: TypeAlias = (
     | RawManifest
     | CandleFile
     | CandleManifest
+    | CandleStateFile
+    | InformationBarFile
+    | InformationBarManifest
+    | OptionsSurfaceFile
+    | OptionsSurfaceManifest
     | QuarantinedRows
     | QuarantinedFile
 )
@@ -143,6 +206,11 @@ KINDS: tuple[type[LakeObject], ...] = (
     RawTickFile,
     CandleManifest,
     CandleFile,
+    CandleStateFile,
+    InformationBarManifest,
+    InformationBarFile,
+    OptionsSurfaceManifest,
+    OptionsSurfaceFile,
     QuarantinedRows,
     QuarantinedFile,
 )
@@ -153,9 +221,11 @@ _PARTS: Mapping[str, tuple[str, Callable[[str], Any]]] = MappingProxyType(
         "venue": (r"[a-z0-9-]+", VenueId),
         "data_type": (r"\w+", DataType),
         "timeframe": (r"\w+", Timeframe),
+        "kind": (r"\w+", BarKind),
         "instrument_key": (r"[^/]+", str),
         "name": (r"\w+", str),
         "source_symbol": (r"[^/]+", str),
+        "underlying": (r"[^/]+", str),
     }
 )
 

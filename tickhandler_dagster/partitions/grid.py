@@ -36,22 +36,33 @@ class Grid:
     by_type: Mapping[DataType, dg.MultiPartitionsDefinition]
 
     def upstream_of(self, data_type: DataType) -> dg.PartitionMapping | None:
-        """How a cell of the type finds its core cell; None where they are the same grid.
+        """How a cell of the type and its core cell find each other; None where they are the same.
 
         The static form is the only one that gives no "required but missing" parent for a venue
         that lacks the type.
         """
         if self.by_type[data_type] is self.core:
             return None
+        return _by_venue({key: key for key in self._venues_of(data_type)})
+
+    def feeding_all(self, data_type: DataType) -> dg.PartitionMapping:
+        """How a core cell finds the type's cells of its day, whatever the venue."""
+        everywhere = self.venues.get_partition_keys()
+        return _by_venue(dict.fromkeys(self._venues_of(data_type), everywhere))
+
+    def _venues_of(self, data_type: DataType) -> Sequence[str]:
         own = self.by_type[data_type].get_partitions_def_for_dimension(VENUE)
-        return dg.MultiPartitionMapping(
-            {
-                DATE: dg.DimensionPartitionMapping(DATE, dg.TimeWindowPartitionMapping()),
-                VENUE: dg.DimensionPartitionMapping(
-                    VENUE, dg.StaticPartitionMapping({key: key for key in own.get_partition_keys()})
-                ),
-            }
-        )
+        return own.get_partition_keys()
+
+
+def _by_venue(downstream: Mapping[str, str | Sequence[str]]) -> dg.PartitionMapping:
+    """The same day; venues as listed, upstream to downstream."""
+    return dg.MultiPartitionMapping(
+        {
+            DATE: dg.DimensionPartitionMapping(DATE, dg.TimeWindowPartitionMapping()),
+            VENUE: dg.DimensionPartitionMapping(VENUE, dg.StaticPartitionMapping(downstream)),
+        }
+    )
 
 
 def build_grid(venues: Sequence[VenueId], start: dt.date, end: dt.date | None = None) -> Grid:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from tickhandler_dagster.adapters.lake import Lake
-from tickhandler_dagster.market.bars.frame import KERNEL_VERSION
+from tickhandler_dagster.adapters.parquet import StoredObject
+from tickhandler_dagster.market.bars.facts import KERNEL_VERSION
 from tickhandler_dagster.market.bars.status import BarStatus
 from tickhandler_dagster.market.bars.versions import BarChanges, with_versions
 from tickhandler_dagster.market.candle_manifest_table import (
@@ -22,9 +23,11 @@ from tickhandler_dagster.market.candle_manifest_table import (
 )
 from tickhandler_dagster.market.candle_table import CANDLE_TABLE
 from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.features.feature import Channel
 from tickhandler_dagster.market.paths import CandleFile, CandleManifest
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.pipeline.candle_build import BuiltDay
+from tickhandler_dagster.pipeline.candle_context import InstrumentContext
 from tickhandler_dagster.pipeline.candle_inputs import InstrumentDay
 
 StoredRows = dict[Timeframe, dict[str, CandleManifestRow]]
@@ -62,9 +65,23 @@ def read_candle_manifests(
     return found
 
 
-def is_up_to_date(inputs: InstrumentDay, *, lake: Lake, cell: VenueDay, stored: StoredRows) -> bool:
-    """Every timeframe has bars in the lake that were built from these very inputs."""
-    key, digest = inputs.facts.instrument_key, inputs.digest
+@dataclass(frozen=True, slots=True)
+class BarOrigin:
+    """What an instrument's bars were built from.
+
+    Attributes:
+        inputs: Its own files.
+        context: What else they stand on.
+        digest: Hash of all of it.
+    """
+
+    inputs: InstrumentDay
+    context: InstrumentContext
+    digest: str
+
+
+def is_up_to_date(key: str, digest: str, *, lake: Lake, cell: VenueDay, stored: StoredRows) -> bool:
+    """Every timeframe has bars of the instrument in the lake that were built from these inputs."""
     return all(
         key in rows
         and rows[key].inputs_sha256 == digest
@@ -79,7 +96,7 @@ def publish_bars(
     *,
     lake: Lake,
     cell: VenueDay,
-    inputs: InstrumentDay,
+    origin: BarOrigin,
     stored: CandleManifestRow | None,
 ) -> PublishedBars:
     """Store the bars of a timeframe where they differ from the ones in the lake.
@@ -89,24 +106,25 @@ def publish_bars(
         StorageFull: the device has no space left.
         StorageDenied: the lake may not be written.
     """
-    item = CandleFile(cell.date, timeframe, inputs.facts.instrument_key)
+    item = CandleFile(cell.date, timeframe, origin.inputs.facts.instrument_key)
     old = lake.read_table(item)
     bars, changes = with_versions(built.frames[timeframe], old)
     if stored is not None and old is not None and bars.equals(old):
-        size, digest, was_written = stored.bytes, stored.content_sha256, False
+        # Not what the manifest says: a run that was killed may have written the file after it.
+        kept, was_written = lake.digest(item), False
     else:
-        written = lake.write_table(
+        kept = lake.write_table(
             item,
             bars,
             CANDLE_TABLE,
             metadata={
                 "kernel_version": KERNEL_VERSION,
-                "is_simulated": str(inputs.is_simulated).lower(),
+                "is_simulated": str(origin.inputs.is_simulated).lower(),
             },
             sorted_by=("ts_open",),
         )
-        size, digest, was_written = written.bytes, written.sha256, True
-    row = _manifest_row(built, timeframe, bars, cell=cell, inputs=inputs, stored_as=(size, digest))
+        was_written = True
+    row = _manifest_row(built, timeframe, bars, cell=cell, origin=origin, kept=kept)
     return PublishedBars(row, changes, was_written=was_written)
 
 
@@ -131,13 +149,13 @@ def _manifest_row(
     bars: pl.DataFrame,
     *,
     cell: VenueDay,
-    inputs: InstrumentDay,
-    stored_as: tuple[int, str],
+    origin: BarOrigin,
+    kept: StoredObject,
 ) -> CandleManifestRow:
+    inputs, context = origin.inputs, origin.context
     counts: Mapping[str, int] = dict(bars["status"].value_counts().iter_rows())
     own = inputs.own
     sources = inputs.facts.sources
-    size, digest = stored_as
     return CandleManifestRow(
         date=cell.date,
         venue=cell.venue,
@@ -154,14 +172,24 @@ def _manifest_row(
         own_rows_other_days=0 if own is None else own.rows_before_day + own.rows_after_day,
         previous_rows_used=built.previous_rows,
         next_rows_used=built.next_rows,
-        bytes=size,
-        content_sha256=digest,
-        source_sha256=tuple(
-            digest
-            for digest in (sources.previous, sources.own, sources.following)
-            if digest is not None
-        ),
-        inputs_sha256=inputs.digest,
+        bytes=kept.bytes,
+        content_sha256=kept.sha256,
+        source_sha256=sources.all,
+        inputs_sha256=origin.digest,
+        book_source=inputs.facts.book_source,
+        quote_source=inputs.facts.quote_source,
+        ticker_state=_state_of(inputs, Channel.TICKER),
+        liquidations_state=_state_of(inputs, Channel.LIQUIDATIONS),
+        book_rows=built.channel_rows.get(Channel.LEVELS, 0),
+        quote_rows=built.channel_rows.get(Channel.TOP, 0),
+        ticker_rows=built.channel_rows.get(Channel.TICKER, 0),
+        liquidation_rows=built.channel_rows.get(Channel.LIQUIDATIONS, 0),
+        carried_sha256=None if context.state is None else context.state.sha256,
+        surface_sha256=context.surface_sha256,
         is_simulated=inputs.is_simulated,
         kernel_version=KERNEL_VERSION,
     )
+
+
+def _state_of(inputs: InstrumentDay, channel: Channel) -> str | None:
+    return inputs.channels[channel].state.value if channel in inputs.channels else None

@@ -15,12 +15,19 @@ import polars as pl
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.market.bars.day import ALL_TIMEFRAMES
 from tickhandler_dagster.market.bars.versions import BarChanges
+from tickhandler_dagster.market.candle_state_table import CandleState
 from tickhandler_dagster.market.catalog import ExchangeCatalog
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.progress import OnProgress, Progress
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.pipeline.candle_build import build_instrument
+from tickhandler_dagster.pipeline.candle_context import (
+    CellContext,
+    InstrumentContext,
+    inputs_digest,
+)
 from tickhandler_dagster.pipeline.candle_files import (
+    BarOrigin,
     PublishedBars,
     StoredRows,
     is_up_to_date,
@@ -29,6 +36,8 @@ from tickhandler_dagster.pipeline.candle_files import (
     write_candle_manifests,
 )
 from tickhandler_dagster.pipeline.candle_inputs import InstrumentDay, instrument_days
+from tickhandler_dagster.pipeline.candle_state import read_candle_states, write_candle_states
+from tickhandler_dagster.pipeline.related_days import RelatedDays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +77,21 @@ class _Run:
     """What a build has done so far."""
 
     def __init__(
-        self, lake: Lake, cell: VenueDay, stored: StoredRows, publishers: ThreadPoolExecutor
+        self,
+        lake: Lake,
+        cell: VenueDay,
+        stored: StoredRows,
+        context: CellContext,
+        publishers: ThreadPoolExecutor,
     ) -> None:
         self._lake = lake
         self._cell = cell
         self._stored = stored
+        self._context = context
+        self._related = RelatedDays(lake, cell)
         self._publishers = publishers
+        self.stored_states = read_candle_states(lake, cell)
+        self.states: dict[str, CandleState] = {}
         self.rows: StoredRows = {timeframe: {} for timeframe in stored}
         self.built = 0
         self.files_written = 0
@@ -84,17 +102,31 @@ class _Run:
     def process(self, inputs: InstrumentDay) -> None:
         """Build and publish the instrument's bars, or take over what is up to date."""
         key = inputs.facts.instrument_key
-        if is_up_to_date(inputs, lake=self._lake, cell=self._cell, stored=self._stored):
+        context = self._context.of(inputs)
+        digest = inputs_digest(inputs, context)
+        is_stored = key in self.stored_states and is_up_to_date(
+            key, digest, lake=self._lake, cell=self._cell, stored=self._stored
+        )
+        if is_stored:
             for timeframe, rows in self._stored.items():
                 self.rows[timeframe][key] = rows[key]
+            self.states[key] = self.stored_states[key]
         else:
-            self._build(inputs)
+            self._build(inputs, context, digest)
         self.bars += sum(rows[key].bars for rows in self.rows.values())
 
-    def _build(self, inputs: InstrumentDay) -> None:
+    def _build(self, inputs: InstrumentDay, context: InstrumentContext, digest: str) -> None:
         key = inputs.facts.instrument_key
-        built = build_instrument(inputs, lake=self._lake, timeframes=tuple(self._stored))
+        built = build_instrument(
+            inputs,
+            context,
+            lake=self._lake,
+            related=self._related,
+            timeframes=tuple(self._stored),
+        )
         self.built += 1
+        self.states[key] = built.state
+        origin = BarOrigin(inputs, context, digest)
 
         def publish(timeframe: Timeframe) -> PublishedBars:
             return publish_bars(
@@ -102,7 +134,7 @@ class _Run:
                 timeframe,
                 lake=self._lake,
                 cell=self._cell,
-                inputs=inputs,
+                origin=origin,
                 stored=self._stored[timeframe].get(key),
             )
 
@@ -147,10 +179,12 @@ def build_candles(
     stored = read_candle_manifests(lake, cell, timeframes)
     # The timeframes' files are small and each waits for the device: together they wait once.
     with ThreadPoolExecutor(len(stored)) as publishers:
-        run = _Run(lake, cell, stored, publishers)
+        context = CellContext(lake, cell, days)
+        run = _Run(lake, cell, stored, context, publishers)
         for done, inputs in enumerate(days, start=1):
             run.process(inputs)
             _tell(on_progress, cell, run, done=done, total=len(days))
+    write_candle_states(lake, cell, run.states, stored=run.stored_states)
     return CandlesResult(
         cell=cell,
         manifests=write_candle_manifests(lake, cell, run.rows, stored=stored),

@@ -7,19 +7,30 @@ memory of one batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.table_batches import read_batches
+from tickhandler_dagster.market.bar_kinds import BarKind
 from tickhandler_dagster.market.candle_manifest_table import CANDLE_MANIFEST_TABLE
 from tickhandler_dagster.market.candle_table import CANDLE_TABLE
 from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.information_bar_manifest_table import (
+    INFORMATION_BAR_MANIFEST_TABLE,
+)
+from tickhandler_dagster.market.information_bar_table import INFORMATION_BAR_TABLE
 from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
 from tickhandler_dagster.market.manifest_table import ManifestRow
-from tickhandler_dagster.market.paths import CandleFile, InstrumentsFile, LakeObject, RawTickFile
+from tickhandler_dagster.market.paths import (
+    CandleFile,
+    InformationBarFile,
+    InstrumentsFile,
+    LakeObject,
+    RawTickFile,
+)
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
 from tickhandler_dagster.market.schema_check import SchemaCheck, SchemaFailure, SchemaReport
 from tickhandler_dagster.market.states import DataState
@@ -68,8 +79,8 @@ def verify_instruments(lake: Lake, cell: VenueDay) -> SchemaReport:
 
 
 @dataclass(frozen=True, slots=True)
-class CandleVerdict:
-    """What reading back a candle partition of one timeframe found.
+class BarsVerdict:
+    """What reading back the bars of a partition found.
 
     Attributes:
         schema: Broken rules of the bars.
@@ -84,7 +95,7 @@ class CandleVerdict:
 
 def verify_candles(
     lake: Lake, cell: VenueDay, timeframe: Timeframe, manifest: pl.DataFrame
-) -> CandleVerdict:
+) -> BarsVerdict:
     """Hold the stored bars against their table and their counts against the manifest.
 
     Args:
@@ -96,20 +107,57 @@ def verify_candles(
     Raises:
         CorruptData: an object is not readable at all.
     """
+    return _verify_bars(
+        lake,
+        (CANDLE_TABLE, CANDLE_MANIFEST_TABLE),
+        (str(cell), manifest),
+        lambda key: CandleFile(cell.date, timeframe, key),
+    )
+
+
+def verify_information_bars(
+    lake: Lake, cell: VenueDay, kind: BarKind, manifest: pl.DataFrame
+) -> BarsVerdict:
+    """Hold the stored bars against their table and their counts against the manifest.
+
+    Args:
+        lake: Where they are.
+        cell: Day and venue of the bars.
+        kind: Which bars.
+        manifest: The partition's rows of `INFORMATION_BAR_MANIFEST_TABLE`.
+
+    Raises:
+        CorruptData: an object is not readable at all.
+    """
+    return _verify_bars(
+        lake,
+        (INFORMATION_BAR_TABLE, INFORMATION_BAR_MANIFEST_TABLE),
+        (str(cell), manifest),
+        lambda key: InformationBarFile(cell.date, kind, key),
+    )
+
+
+def _verify_bars(
+    lake: Lake,
+    tables: tuple[Table, Table],
+    named_manifest: tuple[str, pl.DataFrame],
+    item_of: Callable[[str], LakeObject],
+) -> BarsVerdict:
+    _, manifest = named_manifest
     counted: dict[str, int] = {}
 
     def batches() -> Iterator[tuple[str, pl.DataFrame]]:
         for key in manifest["instrument_key"]:
             counted[key] = 0
-            for batch in read_batches(lake, CandleFile(cell.date, timeframe, key)):
+            for batch in read_batches(lake, item_of(key)):
                 counted[key] += int(batch["trade_count"].sum())
                 yield key, batch
 
-    schema = SchemaCheck(CANDLE_TABLE).run(batches())
-    conservation = SchemaCheck(CANDLE_MANIFEST_TABLE).run([(str(cell), manifest)])
+    schema = SchemaCheck(tables[0]).run(batches())
+    conservation = SchemaCheck(tables[1]).run([named_manifest])
     conservation.failures += [
         SchemaFailure(key, "trade_count", f"sums to {said}", said, (str(counted[key]),))
         for key, said in manifest.select("instrument_key", "trades").iter_rows()
         if counted[key] != said
     ]
-    return CandleVerdict(schema, conservation, sum(counted.values()))
+    return BarsVerdict(schema, conservation, sum(counted.values()))

@@ -74,7 +74,7 @@ def draw_states(title: str, states: Sequence[tuple[str, DataState]]) -> bytes:
     columns = 3 if is_labelled else max(24, math.ceil(math.sqrt(len(states) * 3)))
     rows = max(1, math.ceil(len(states) / columns))
     tile = 0.28 if is_labelled else 0.16
-    figure, (axes,) = _figure(width=7.0, height=1.2 + rows * tile, charts=1)
+    figure, (axes,) = blank_figure(width=7.0, height=1.2 + rows * tile, charts=1)
     for place, (label, state) in enumerate(states):
         row, column = divmod(place, columns)
         corner = (column + 0.02, row + 0.06)
@@ -95,7 +95,7 @@ def draw_states(title: str, states: Sequence[tuple[str, DataState]]) -> bytes:
         fontsize=8,
         frameon=False,
     )
-    return _png(figure)
+    return as_png(figure)
 
 
 def draw_prices(title: str, charts: Sequence[PriceChart]) -> bytes:
@@ -104,7 +104,7 @@ def draw_prices(title: str, charts: Sequence[PriceChart]) -> bytes:
 
     shown = list(charts[:MAX_CHARTS])
     height = 1.1 + 1.8 * math.ceil(len(shown) / 2)
-    figure, all_axes = _figure(width=8.0, height=height, charts=len(shown))
+    figure, all_axes = blank_figure(width=8.0, height=height, charts=len(shown))
     for axes, chart in zip(all_axes, shown, strict=True):
         _draw_chart(axes, chart)
     figure.suptitle(title, fontsize=10)
@@ -120,7 +120,7 @@ def draw_prices(title: str, charts: Sequence[PriceChart]) -> bytes:
         fontsize=8,
         frameon=False,
     )
-    return _png(figure)
+    return as_png(figure)
 
 
 def _draw_chart(axes: Axes, chart: PriceChart) -> None:
@@ -129,12 +129,12 @@ def _draw_chart(axes: Axes, chart: PriceChart) -> None:
     volume = axes.twinx()
     # One filled outline: a rectangle per bar takes a second for six charts.
     volume.fill_between(
-        hours, _numbers(chart.bars, "notional"), step="post", color=VOLUME_COLOUR, lw=0, zorder=1
+        hours, numbers(chart.bars, "notional"), step="post", color=VOLUME_COLOUR, lw=0, zorder=1
     )
     volume.set_yticks([])
     # Bars without a trade have no close, and a line with holes shows nothing where no two closes
     # are neighbours: the line steps from one trade to the next.
-    close = _numbers(chart.bars, "close")
+    close = numbers(chart.bars, "close")
     is_traded = np.isfinite(close)
     axes.plot(
         *(hours[is_traded], close[is_traded]),
@@ -145,7 +145,7 @@ def _draw_chart(axes: Axes, chart: PriceChart) -> None:
         markersize=3,
         zorder=3,
     )
-    for hour in hours[_numbers(chart.bars, "gap_ms") > 0]:
+    for hour in hours[numbers(chart.bars, "gap_ms") > 0]:
         axes.axvspan(hour, hour + width, color=STATE_COLOURS[DataState.INCIDENT], alpha=0.3, lw=0)
     axes.set_zorder(volume.get_zorder() + 1)
     axes.patch.set_visible(False)
@@ -155,11 +155,13 @@ def _draw_chart(axes: Axes, chart: PriceChart) -> None:
     axes.set_xlabel("hour, UTC", fontsize=7)
 
 
-def _numbers(bars: pl.DataFrame, column: str) -> npt.NDArray[np.float64]:
+def numbers(bars: pl.DataFrame, column: str) -> npt.NDArray[np.float64]:
+    """A column to be drawn, nulls as NaN: they are not drawn."""
     return bars.get_column(column).cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _figure(*, width: float, height: float, charts: int) -> tuple[Figure, list[Axes]]:
+def blank_figure(*, width: float, height: float, charts: int) -> tuple[Figure, list[Axes]]:
+    """A figure with room for that many charts, two side by side, and their axes."""
     from matplotlib.figure import Figure  # noqa: PLC0415  (slow import)
 
     figure = Figure(figsize=(width, height), dpi=80, layout="constrained")
@@ -171,8 +173,8 @@ def _figure(*, width: float, height: float, charts: int) -> tuple[Figure, list[A
     return figure, flat[:charts]
 
 
-def _png(figure: Figure) -> bytes:
-    """The figure with 64 colours: an event row of the database carries the picture.
+def as_png(figure: Figure) -> bytes:
+    """The figure as PNG with 64 colours: an event row of the database carries the picture.
 
     Chosen for coverage: the median cut takes a colour that only the legend has for its neighbour.
     """
