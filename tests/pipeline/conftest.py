@@ -226,8 +226,7 @@ class CandleLab:
 
         times, prices = moments(states), list(walk(states))
         quotes = [
-            (t, mid - 0.1, mid + 0.1, size(), size())
-            for t, mid in zip(times, prices, strict=True)
+            (t, mid - 0.1, mid + 0.1, size(), size()) for t, mid in zip(times, prices, strict=True)
         ]
         fills = [
             (t, level, size(), chance.choice(("buy", "sell")))

@@ -1,17 +1,14 @@
-"""Bars of the hand-made market in every variant that a law compares, each built once.
+"""From rows to bars the way the pipeline goes, without files.
 
-What belongs here: from rows to bars the way the pipeline goes, and the variants. What does not: the
-rows (`../conftest.py`) and the laws.
+What belongs here: one instrument's day out of the rows of its channels. What does not: the rows
+(`../conftest.py`) and what is compared (`every_feature/`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-import gzip
-import io
 from dataclasses import dataclass
-from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -34,23 +31,14 @@ from tickhandler_dagster.market.bars.units import ContractTerms
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import US_PER_DAY
 from tickhandler_dagster.market.features.family import DayGrid
-from tickhandler_dagster.market.features.registry import FEATURES
-from tickhandler_dagster.market.features.surface import SURFACE
-from tickhandler_dagster.market.raw_tables import RAW_TABLES
 from tickhandler_dagster.market.timeframes import BASE_TIMEFRAME, Timeframe
 from tickhandler_dagster.market.venues import VENUES, VenueId
-from tickhandler_dagster.sandbox.simulator import Simulator
 
 START = 19_943 * US_PER_DAY
 LINEAR = ContractTerms(32.0)
-INVERSE = ContractTerms(10_000.0, is_inverse=True)
-UNKNOWN = ContractTerms(None)
+NEAR_EXPIRY = START + 9 * US_PER_DAY
 AFTER_US = 15_000_000
 """How far past the day's end quotes are read, for what happens after its last events."""
-
-NEAR_EXPIRY = START + 9 * US_PER_DAY
-FAR_EXPIRY = START + 37 * US_PER_DAY
-WARM_SEED, SEED, REFERENCE_SEED, NEAR_SEED = 5, 7, 11, 13
 
 
 @dataclass(frozen=True)
@@ -80,52 +68,6 @@ class Instrument:
             book_source="book_snapshot_5",
             quote_source="quotes",
         )
-
-
-INSTRUMENTS = {
-    "perpetual": Instrument(),
-    "future": Instrument(expiry_us=FAR_EXPIRY),
-    "inverse": Instrument(INVERSE),
-    "unknown units": Instrument(UNKNOWN),
-}
-
-
-DATE = dt.date(2024, 8, 8)
-READ = (
-    DataType.TRADES,
-    DataType.QUOTES,
-    DataType.BOOK_TICKER,
-    DataType.BOOK_SNAPSHOT_5,
-    DataType.DERIVATIVE_TICKER,
-    DataType.LIQUIDATIONS,
-)
-FOREIGN = {
-    "linear": (VenueId.BINANCE_FUTURES, "BTCUSDT", ContractTerms(1.0)),
-    "inverse": (VenueId.BINANCE_DELIVERY, "BTCUSD_PERP", ContractTerms(100.0, is_inverse=True)),
-    "spot": (VenueId.BINANCE, "BTCUSDT", ContractTerms(1.0)),
-    "without dense ids": (
-        VenueId.BITMEX,
-        "XBTUSD",
-        ContractTerms(1.0, is_inverse=True),
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Markets:
-    """Rows of the instrument, of the day before, and of the instruments its bars look at."""
-
-    own: object
-    warm: object
-    reference: object
-    near: object
-
-    def each(self, change):
-        return Markets(*(change(getattr(self, one.name)) for one in dataclasses.fields(self)))
-
-    def later(self, change):
-        """Changed after the day before, whose memory stays."""
-        return dataclasses.replace(self.each(change), warm=self.warm)
 
 
 class Reader:
@@ -295,225 +237,13 @@ def near_contract(rows):
     return ticker.mark_state()
 
 
-def surface_frames():
-    """An option surface that is there most of the day; its own laws are in its own tests."""
-    rng = np.random.default_rng(17)
-    frames = {}
-    for timeframe in Timeframe:
-        grid = DayGrid(START, timeframe)
-        known = rng.random(grid.bars) < 0.9
-        columns = {
-            one.name: pl.Series(rng.uniform(0.2, 0.9, grid.bars)).set(~pl.Series(known), None)
-            if one.dtype.is_float()
-            else pl.Series(["deribit"] * grid.bars)
-            for one in SURFACE
-        }
-        frames[timeframe] = pl.DataFrame(
-            {"ts_open": pl.Series(grid.opens).cast(pl.Datetime("us", "UTC"))} | columns
-        )
-    return frames
-
-
-def stored(body, data_type):
-    """The rows of a vendor file as they are stored."""
-    columns = RAW_TABLES[data_type].columns
-    text = gzip.decompress(body)
-    rows = pl.read_csv(io.BytesIO(text), infer_schema=False) if text else None
-    if rows is None:
-        return RAW_TABLES[data_type].stored.polars_schema.to_frame()
-    return rows.select(
-        (
-            pl.col(column.csv_name).cast(pl.Int64)
-            if column.stored.dtype.is_temporal()
-            else pl.col(column.csv_name)
-        )
-        .cast(column.stored.dtype)
-        .alias(column.stored.name)
-        for column in columns
+@pytest.fixture(scope="session")
+def building():
+    """Instruments, days of bars and what bars look at besides."""
+    return SimpleNamespace(
+        start_us=START,
+        Instrument=Instrument,
+        Build=Build,
+        reference_day=reference_day,
+        near_contract=near_contract,
     )
-
-
-def sandbox_files(venue, symbol):
-    """The simulator's files of the day."""
-    market = Simulator(7, scale=0.3)
-    files = {name: market.dataset(venue, name, DATE, symbol) for name in READ}
-    return {name: body for name, body in files.items() if body is not None}
-
-
-def recorded_files(folder, venue, symbol):
-    """The recorded files of the day."""
-    paths = {name: folder / venue / name / f"{DATE:%Y/%m/%d}/{symbol}.csv.gz" for name in READ}
-    return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
-
-
-class Bars:
-    """The variants by name."""
-
-    start_us = START
-
-    def __init__(self, make_day, gap):
-        self.markets = Markets(
-            own=make_day(SEED, START),
-            warm=make_day(WARM_SEED, START - US_PER_DAY, share=0.4),
-            reference=make_day(REFERENCE_SEED, START, share=0.5),
-            near=make_day(NEAR_SEED, START, share=0.1),
-        )
-        self._gaps = (gap,)
-        self._surface = surface_frames()
-        self._memories = []
-        self.with_channels = cache(self._with_channels)
-        self.known_at = cache(self._known_at)
-        self.with_other_future = cache(self._with_other_future)
-        self.scaled = cache(self._scaled)
-        self.of_instrument = cache(self._of_instrument)
-        self.directly = cache(self._directly)
-
-    @property
-    def rows(self):
-        return self.markets.own
-
-    def plain(self):
-        return self.of_instrument("perpetual")
-
-    def future(self):
-        return self.of_instrument("future")
-
-    def mirrored(self):
-        return self.of(self.markets.each(lambda rows: rows.mirrored()))
-
-    def of(self, markets, instrument=Instrument(), timeframes=tuple(Timeframe), **options):
-        """The bars of all timeframes, after a day before that left its memory."""
-        around = Surroundings(
-            memory=self._memory(markets.warm, instrument),
-            reference=reference_day(markets.reference),
-            near=None if instrument.expiry_us is None else near_contract(markets.near),
-            surface=self._surface,
-        )
-        day = Build(markets.own, instrument, around=around, gaps=self._gaps, **options)
-        return day.finish(timeframes)
-
-    def _of_instrument(self, name):
-        return self.of(self.markets, INSTRUMENTS[name])
-
-    def _with_channels(self, *types):
-        own = self.markets.own.with_only(*types)
-        return self.of(dataclasses.replace(self.markets, own=own))
-
-    def of_files(self, files, instrument):
-        """The bars of vendor files; their own book ticker serves where there are no quotes."""
-        frames = {name: stored(body, name) for name, body in files.items()}
-        ticker = frames.pop(DataType.BOOK_TICKER, None)
-        if ticker is not None:
-            frames.setdefault(DataType.QUOTES, ticker)
-        rows = dataclasses.replace(self.rows, frames=frames)
-        return Build(rows, instrument).finish()
-
-    def just_before_the_latest(self, data_type):
-        """A moment just before the row arrives that is furthest behind the end of its bar."""
-        times = self.rows.frames[data_type].select(
-            pl.col("timestamp", "local_timestamp").to_physical()
-        )
-        width = BASE_TIMEFRAME.us
-        close = (pl.col("timestamp") // width + 1) * width
-        inside = times.filter(pl.col("timestamp") < START + US_PER_DAY)
-        latest = inside.sort(pl.col("local_timestamp") - close).row(-1, named=True)
-        return latest["local_timestamp"] - 1
-
-    def _known_at(self, moment, instrument):
-        markets = self.markets.later(lambda rows: rows.arrived(moment))
-        return self.of(markets, INSTRUMENTS[instrument])
-
-    def _with_other_future(self, moment, instrument):
-        markets = self.markets.later(lambda rows: rows.with_shuffled_future(moment, seed=3))
-        return self.of(markets, INSTRUMENTS[instrument])
-
-    def _scaled(self, price, size):
-        markets = self.markets.each(lambda rows: rows.scaled(price=price, size=size))
-        return self.of(markets, Instrument(tick_size=0.25 * price))
-
-    def _memory(self, warm, instrument):
-        """What the day before leaves; most variants share it."""
-        for rows, listed, memory in self._memories:
-            if rows is warm and listed == instrument:
-                return memory
-        day = Build(warm, instrument, start_us=START - US_PER_DAY)
-        day.finish((BASE_TIMEFRAME,))
-        self._memories.append((warm, instrument, day.memory()))
-        return self._memories[-1][-1]
-
-    def _directly(self, timeframe):
-        return self.of(self.markets, base=timeframe, timeframes=(timeframe,))[timeframe]
-
-
-@pytest.fixture(scope="session")
-def foreign(bars):
-    """Bars of a simulated instrument, or of one in a folder of recorded files."""
-
-    @cache
-    def built(name, folder=None):
-        venue, symbol, terms = FOREIGN[name]
-        files = (
-            sandbox_files(venue, symbol)
-            if folder is None
-            else recorded_files(folder, venue, symbol)
-        )
-        return bars.of_files(files, Instrument(terms, tick_size=0.1, venue=venue))
-
-    return built
-
-
-@pytest.fixture(scope="session")
-def bars(market_day, market_gap):
-    return Bars(market_day, market_gap)
-
-
-def _difference(one, other, rtol, atol):
-    """Position of the first element that differs; None where none does."""
-    if one.dtype.is_float() and rtol:
-        left, right = (values.to_numpy() for values in (one, other))
-        scale = np.nanmax(np.abs(left), initial=0.0)
-        is_same = np.isclose(left, right, rtol=rtol, atol=atol * scale, equal_nan=True)
-        wrong = np.flatnonzero(~is_same)
-    else:
-        wrong = one.ne_missing(other).arg_true().to_numpy()
-    return int(wrong[0]) if len(wrong) else None
-
-
-def _differing(one, other, names=None, *, rtol=0.0, atol=0.0, image=None):
-    """Column → time, value and other value of the first bar in which the two frames differ.
-
-    Args:
-        one: A frame of bars.
-        other: Another of the same bars.
-        names: Columns to compare; every column where not given.
-        rtol: Relative tolerance; 0 for bit-equal.
-        atol: Tolerance besides, relative to the column's largest value.
-        image: What the other frame's column has to be, from the name; the column itself else.
-    """
-    assert one["ts_open"].equals(other["ts_open"])
-    found = {}
-    for name in one.columns if names is None else names:
-        expected = one[name]
-        actual = other[name] if image is None else other.select(image(name).alias(name))[name]
-        place = _difference(expected, actual, rtol, atol)
-        if place is not None:
-            found[name] = (str(one["ts_open"][place]), expected[place], actual[place])
-    return found
-
-
-@pytest.fixture(scope="session")
-def differing():
-    return _differing
-
-
-@pytest.fixture(scope="session", params=list(Timeframe), ids=str)
-def timeframe(request):
-    return request.param
-
-
-@pytest.fixture(scope="session")
-def features(bars):
-    """The entries of the registry, which the frames hold all of."""
-    frame = bars.plain()[Timeframe.S15]
-    assert [name for name in FEATURES if name not in frame.columns] == []
-    return FEATURES

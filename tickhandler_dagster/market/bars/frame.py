@@ -94,8 +94,11 @@ def candle_frames(
     """
     ordered = sorted(parts, key=lambda timeframe: timeframe.us)
     stored = [_stored_columns(facts, timeframe, parts[timeframe]) for timeframe in ordered]
+    # One row more than needed: polars divides a column of one row by a number, and a longer one by
+    # multiplying with the reciprocal, so that a 24h bar alone would differ in its last bit from the
+    # same bar beside others.
     bars = (
-        with_derived(pl.concat(stored))
+        with_derived(pl.concat([*stored, stored[0].head(1)]))
         .with_columns(_identity(facts))
         .with_columns(_delayed_arrivals())
         .select(pl.col(name).cast(dtype) for name, dtype in CANDLE_TABLE.polars_schema.items())
