@@ -1,4 +1,4 @@
-"""Which raw files serve each channel of the bars, and what becomes of a channel that is not there."""
+"""Which raw files serve each channel of the bars, and what a channel that is not there leaves."""
 
 from __future__ import annotations
 
@@ -177,8 +177,10 @@ def test_a_neighbouring_file_is_held_to_its_manifest_too(lab, data_type):
 
 @pytest.mark.parametrize(
     ("waiting", "is_final"),
-    [(TRADES, False), (QUOTES, False), (FLAT, False), (LIQUIDATIONS, False)]
-    + [(DataType.DERIVATIVE_TICKER, True), (DataType.BOOK_TICKER, True), (DEEP, True)],
+    [
+        *((data_type, False) for data_type in (TRADES, QUOTES, FLAT, LIQUIDATIONS)),
+        *((data_type, True) for data_type in (DataType.DERIVATIVE_TICKER, TICKER_OF_BOOK, DEEP)),
+    ],
 )
 def test_closing_bars_wait_for_the_next_file_of_every_channel_that_has_rows_in_it(
     lab, waiting, is_final
@@ -220,3 +222,72 @@ def test_a_channel_that_comes_later_gives_new_versions_of_the_bars(lab):
     assert bars["close"].equals(trades_only["close"])
     assert bars["spread_tw_bps"].count() > 0
     assert lab.build().is_no_op
+
+
+IMPACT = ("1s", "5s", "30s")
+LAST = 86_400
+
+
+def closing_trades(lab):
+    """Trades whose horizons end before and after midnight; the mid moves by one after each."""
+    times = (LAST - 40, LAST - 20, LAST - 3, LAST - 0.5)
+    lab.put(
+        lab.one,
+        TRADES,
+        lab.trades(lab.one, *((t, 100 + number, 1) for number, t in enumerate(times))),
+    )
+    states = [(LAST - 42 + step, 99 + step / 10, 101 + step / 10) for step in range(42)]
+    lab.put(lab.one, QUOTES, lab.quotes(lab.one, *states))
+
+
+def test_what_looks_past_a_bar_says_when_it_could_be_known(lab):
+    closing_trades(lab)
+    lab.build()
+    bar = lab.bars().row(-3, named=True)  # 40 s before midnight: one trade, 5 s into the bar
+    for tag, seconds in (("1s", 1), ("5s", 5), ("30s", 30)):
+        assert bar[f"available_at_{tag}"] == lab.at(lab.one, LAST - 30 + seconds + 0.2)
+        assert bar[f"price_impact_{tag}_bps"] > 0
+    late = lab.trades(lab.one, (100, 100, 1, {"arrival": 130}))
+    lab.put(lab.one, TRADES, late)
+    lab.put(lab.one, QUOTES, lab.quotes(lab.one, (99, 99, 101), (128, 99, 101)))
+    lab.build()
+    bar = lab.bars().row(6, named=True)
+    assert bar["available_at"] == lab.at(lab.one, 130.2)
+    assert bar["available_at_5s"] == lab.at(lab.one, 135.2)  # its horizon begins with its arrival
+
+
+def test_delayed_values_at_the_end_of_the_day_wait_for_the_quotes_of_the_next(lab):
+    closing_trades(lab)
+    lab.build()
+    early, last = (lab.bars().row(row, named=True) for row in (-3, -1))
+    assert early["matched_notional_30s"] == 100
+    assert [last[f"matched_notional_{tag}"] for tag in IMPACT] == [102, 0, 0]
+    assert [last[f"price_impact_{tag}_bps"] is None for tag in IMPACT] == [False, True, True]
+    assert last["is_final"] is False
+    states = [(step, 110 + step, 112 + step) for step in range(40)]
+    lab.put(lab.two, QUOTES, lab.quotes(lab.two, *states))
+    lab.put(lab.two, TRADES, DataState.EMPTY)
+    lab.build()
+    last = lab.bars().row(-1, named=True)
+    assert [last[f"matched_notional_{tag}"] for tag in IMPACT] == [205, 205, 205]
+    assert (last["is_final"], last["bar_version"]) == (True, 2)
+    # A mid that arrives with the trade is after it at the start and counts at the horizon's end.
+    expected = sum(
+        price * 2e4 * (after - before) / before
+        for price, before, after in ((102, 103.8, 111 + 27), (103, 104.1, 111 + 29))
+    )
+    assert last["price_impact_sum_30s"] == pytest.approx(expected)
+
+
+def test_recovery_after_the_last_depletion_is_unresolved_until_the_next_day_is_known(lab):
+    lab.put(lab.one, TRADES, lab.trades(lab.one, (11, 100, 1)))
+    states = ((LAST - 4, 99, 101, 8, 8), (LAST - 2, 99, 101, 8, 1))
+    lab.put(lab.one, QUOTES, lab.quotes(lab.one, *states))
+    lab.build()
+    bar = lab.bars().row(-1, named=True)
+    assert (bar["resilience_event_count"], bar["resilience_unresolved_count"]) == (0, 1)
+    lab.put(lab.two, QUOTES, lab.quotes(lab.two, (1, 99, 101, 8, 8)))
+    lab.build()
+    bar = lab.bars().row(-1, named=True)
+    assert (bar["resilience_event_count"], bar["resilience_recovered_count"]) == (1, 1)
+    assert bar["resilience_unresolved_count"] == 0

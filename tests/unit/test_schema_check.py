@@ -1,9 +1,12 @@
 """The check derived from a table reports every failure with its subject, count and sample."""
 
 import datetime as dt
+import math
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tickhandler_dagster.market import schema_check
 from tickhandler_dagster.market.data_types import DataType
@@ -85,7 +88,7 @@ def test_more_columns_than_the_table_has_is_a_failure():
 def test_how_frames_are_batched_changes_nothing(monkeypatch):
     frames = [("A", _frame(low=[-1.0] * 4)), ("B", _frame()), ("C", _frame(low=[-2.0] * 4))]
     together = _found(frames)
-    monkeypatch.setattr(schema_check, "BATCH_ROWS", 4)
+    monkeypatch.setattr(schema_check, "BATCH_CELLS", 16)
     assert _found(frames) == together
     assert together[("C", "low", "greater_than(0)")] == (4, ("-2.0",) * 4)
 
@@ -95,3 +98,31 @@ def test_an_empty_frame_of_every_raw_table_passes(data_type):
     table = RAW_TABLES[data_type].stored
     report = SchemaCheck(table).run([("A", pl.DataFrame(schema=table.polars_schema))])
     assert report.has_passed
+
+
+_values = {
+    "low": st.sampled_from([1.0, 0.0, -1.0, math.nan, None]),
+    "high": st.sampled_from([2.0, 0.5, math.nan, None]),
+    "side": st.sampled_from(["buy", "sell", "none", None]),
+}
+_moments = st.sampled_from([START, START + dt.timedelta(seconds=1), None])
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(_moments, _values["low"], _values["high"], _values["side"]), max_size=4),
+        min_size=1,
+        max_size=3,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_the_look_at_all_columns_at_once_agrees_with_pandera(rows):
+    frames = [
+        (str(number), pl.DataFrame(part, schema=TABLE.polars_schema, orient="row"))
+        for number, part in enumerate(rows)
+    ]
+    looked = SchemaCheck(TABLE).run(frames)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema_check, "_is_clean", lambda *_: False)
+        asked = SchemaCheck(TABLE).run(frames)
+    assert looked == asked

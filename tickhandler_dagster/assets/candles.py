@@ -23,7 +23,7 @@ from tickhandler_dagster.pipeline.candle_sums import candle_sums, most_traded
 from tickhandler_dagster.pipeline.candles import CandlesResult, build_candles
 from tickhandler_dagster.pipeline.exchange_catalog import stored_catalog
 from tickhandler_dagster.pipeline.universe import read_instruments
-from tickhandler_dagster.pipeline.verification import verify_candles
+from tickhandler_dagster.pipeline.verification import BarsVerdict, verify_candles
 from tickhandler_dagster.reporting import markdown
 from tickhandler_dagster.reporting.pictures import PriceChart, draw_prices
 from tickhandler_dagster.resources.platform import ProgressListener
@@ -110,17 +110,17 @@ def _outcomes(lake: Lake, cell: VenueDay, result: CandlesResult) -> Outcomes:
     title = heading(f"candles {cell}", is_simulated=is_simulated)
     charts = [PriceChart(key, bars) for key, bars in most_traded(lake, cell, result.manifests)]
     picture = markdown.picture(draw_prices(title, charts), title)
+    verdicts = verify_candles(lake, cell, result.manifests)
     return {
-        candles_key(timeframe): _outcome(lake, cell, timeframe, result, picture)
-        for timeframe in result.manifests
+        candles_key(timeframe): _outcome(timeframe, result, verdict, picture)
+        for timeframe, verdict in verdicts.items()
     }
 
 
 def _outcome(
-    lake: Lake, cell: VenueDay, timeframe: Timeframe, result: CandlesResult, picture: str
+    timeframe: Timeframe, result: CandlesResult, verdict: BarsVerdict, picture: str
 ) -> CellOutcome:
     manifest = result.manifests[timeframe]
-    verdict = verify_candles(lake, cell, timeframe, manifest)
     sums = candle_sums(manifest)
     return CellOutcome(
         metadata={

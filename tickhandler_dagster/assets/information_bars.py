@@ -27,7 +27,7 @@ from tickhandler_dagster.pipeline.information_bars import (
     build_information_bars,
 )
 from tickhandler_dagster.pipeline.universe import read_instruments
-from tickhandler_dagster.pipeline.verification import verify_information_bars
+from tickhandler_dagster.pipeline.verification import BarsVerdict, verify_information_bars
 from tickhandler_dagster.reporting import markdown
 from tickhandler_dagster.resources.platform import ProgressListener
 
@@ -68,7 +68,11 @@ def build_information_bars_asset(grid: Grid) -> dg.AssetsDefinition:
                 kinds=wanted,
                 on_progress=progress,
             )
-            return {bars_key(kind): _outcome(lake, cell, kind, result) for kind in wanted}
+            verdicts = verify_information_bars(lake, cell, result.manifests)
+            return {
+                bars_key(kind): _outcome(kind, result, verdict)
+                for kind, verdict in verdicts.items()
+            }
 
         yield from emit(context, cells_of(context), build)
 
@@ -102,11 +106,8 @@ def _spec(kind: BarKind, grid: Grid) -> dg.AssetSpec:
     )
 
 
-def _outcome(
-    lake: Lake, cell: VenueDay, kind: BarKind, result: InformationBarsResult
-) -> CellOutcome:
+def _outcome(kind: BarKind, result: InformationBarsResult, verdict: BarsVerdict) -> CellOutcome:
     manifest = result.manifests[kind]
-    verdict = verify_information_bars(lake, cell, kind, manifest)
     sums = information_bar_sums(manifest)
     return CellOutcome(
         metadata={

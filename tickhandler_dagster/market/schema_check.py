@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import pandera.polars as pa
 
 SAMPLE_SIZE = 5
-# A validation has a fixed price of tens of milliseconds: small frames share one.
-BATCH_ROWS = 262_144
+# A validation has a fixed price, so small frames share one; cells and not rows, because candles are
+# fifty times as wide as trades.
+BATCH_CELLS = 12_000_000
 
 _ORDER = "never_decreases"
 
@@ -78,7 +79,11 @@ class _Batch:
 
 
 class SchemaCheck:
-    """Checks frames of one table; made once, since deriving the schema is not free.
+    """Checks frames of one table.
+
+    Pandera asks every column on its own, which at the width of a candle costs a second a frame.
+    One query over all columns tells whether there is anything to ask; Pandera says what it is. That
+    both agree is a law in the tests.
 
     Example:
         >>> from tickhandler_dagster.market.tables import Bounds, Column, Table
@@ -91,7 +96,7 @@ class SchemaCheck:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._schema = pandera_schema(table)
+        self._schema: pa.DataFrameSchema | None = None
 
     def run(self, frames: Iterable[tuple[str, pl.DataFrame]]) -> SchemaReport:
         """The report over all (subject, frame) pairs; memory holds one batch of them."""
@@ -99,6 +104,8 @@ class SchemaCheck:
         report = SchemaReport()
         for batch in _batches(frames):
             report.rows += batch.frame.height
+            if _is_clean(batch, self._table):
+                continue
             for failure in self._failures(batch):
                 at = (failure.subject, failure.column, failure.rule)
                 found[at] = _merged(found.get(at), failure)
@@ -108,6 +115,8 @@ class SchemaCheck:
     def _failures(self, batch: _Batch) -> Iterator[SchemaFailure]:
         import pandera.errors  # noqa: PLC0415  (slow import)
 
+        if self._schema is None:
+            self._schema = pandera_schema(self._table)
         try:
             self._schema.validate(batch.frame, lazy=True)
         except pandera.errors.SchemaErrors as error:
@@ -123,16 +132,17 @@ class SchemaCheck:
 
 
 def _batches(frames: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[_Batch]:
-    """Consecutive frames of one form, together up to `BATCH_ROWS` rows or one larger frame."""
+    """Consecutive frames of one form, together up to `BATCH_CELLS` cells or one larger frame."""
     waiting: list[tuple[str, pl.DataFrame]] = []
-    rows = 0
+    cells = 0
     for subject, frame in frames:
+        more = frame.height * frame.width
         is_other = bool(waiting) and waiting[0][1].schema != frame.schema
-        if waiting and (is_other or rows + frame.height > BATCH_ROWS):
+        if waiting and (is_other or cells + more > BATCH_CELLS):
             yield _batch(waiting)
-            waiting, rows = [], 0
+            waiting, cells = [], 0
         waiting.append((subject, frame))
-        rows += frame.height
+        cells += more
     if waiting:
         yield _batch(waiting)
 
@@ -144,6 +154,49 @@ def _batch(frames: Sequence[tuple[str, pl.DataFrame]]) -> _Batch:
         starts=[0, *itertools.accumulate(heights)][:-1],
         frame=pl.concat([frame for _, frame in frames]),
     )
+
+
+def _is_clean(batch: _Batch, table: Table) -> bool:
+    """Whether every rule of the table holds, in one query over all columns."""
+    frame = batch.frame
+    if list(frame.schema.items()) != list(table.polars_schema.items()):
+        return False
+    if not frame.height:
+        return True
+    conditions = [holds for column in table.columns for holds in _holds(column)]
+    conditions += [rule.holds.fill_null(value=True).all() for rule in table.rules]
+    if table.key:
+        conditions.append(~pl.struct(table.key).is_duplicated().any())
+    is_clean = frame.select(pl.all_horizontal(conditions)).item() if conditions else True
+    return bool(is_clean) and _is_ordered(batch, table)
+
+
+def _holds(column: Column) -> Iterator[pl.Expr]:
+    """What holds over a whole column; null values break nothing but a ban on them."""
+    value, bounds = pl.col(column.name), column.bounds
+    if not column.is_nullable:
+        yield value.null_count() == 0
+    if column.dtype.is_float():
+        yield ~value.is_nan().any()
+    if bounds.gt is not None:
+        yield (value.min() > bounds.gt).fill_null(value=True)
+    if bounds.ge is not None:
+        yield (value.min() >= bounds.ge).fill_null(value=True)
+    if bounds.lt is not None:
+        yield (value.max() < bounds.lt).fill_null(value=True)
+    if bounds.le is not None:
+        yield (value.max() <= bounds.le).fill_null(value=True)
+    if bounds.one_of is not None:
+        yield value.drop_nulls().is_in(list(bounds.one_of)).all()
+
+
+def _is_ordered(batch: _Batch, table: Table) -> bool:
+    """Whether the ordering column decreases only where one frame ends and the next begins."""
+    if not table.sorted_by:
+        return True
+    steps = batch.frame[table.sorted_by].to_physical().diff()
+    backwards = (steps < 0).fill_null(value=False).arg_true()
+    return set(backwards.to_list()) <= set(batch.starts)
 
 
 def _merged(first: SchemaFailure | None, second: SchemaFailure) -> SchemaFailure:

@@ -7,8 +7,10 @@ memory of one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import polars as pl
 
@@ -78,6 +80,11 @@ def verify_instruments(lake: Lake, cell: VenueDay) -> SchemaReport:
     return verify_stored(lake, INSTRUMENTS_TABLE, [(str(cell), item)])
 
 
+Part = TypeVar("Part", Timeframe, BarKind)
+
+_BETWEEN = "\t"  # in no name of a timeframe, a kind or an instrument
+
+
 @dataclass(frozen=True, slots=True)
 class BarsVerdict:
     """What reading back the bars of a partition found.
@@ -94,15 +101,14 @@ class BarsVerdict:
 
 
 def verify_candles(
-    lake: Lake, cell: VenueDay, timeframe: Timeframe, manifest: pl.DataFrame
-) -> BarsVerdict:
-    """Hold the stored bars against their table and their counts against the manifest.
+    lake: Lake, cell: VenueDay, manifests: Mapping[Timeframe, pl.DataFrame]
+) -> dict[Timeframe, BarsVerdict]:
+    """Hold the stored bars against their table and their counts against the manifests.
 
     Args:
         lake: Where they are.
         cell: Day and venue of the bars.
-        timeframe: Which bars.
-        manifest: The partition's rows of `CANDLE_MANIFEST_TABLE`.
+        manifests: The partitions' rows of `CANDLE_MANIFEST_TABLE`, by timeframe.
 
     Raises:
         CorruptData: an object is not readable at all.
@@ -110,21 +116,20 @@ def verify_candles(
     return _verify_bars(
         lake,
         (CANDLE_TABLE, CANDLE_MANIFEST_TABLE),
-        (str(cell), manifest),
-        lambda key: CandleFile(cell.date, timeframe, key),
+        manifests,
+        lambda timeframe, key: CandleFile(cell.date, timeframe, key),
     )
 
 
 def verify_information_bars(
-    lake: Lake, cell: VenueDay, kind: BarKind, manifest: pl.DataFrame
-) -> BarsVerdict:
-    """Hold the stored bars against their table and their counts against the manifest.
+    lake: Lake, cell: VenueDay, manifests: Mapping[BarKind, pl.DataFrame]
+) -> dict[BarKind, BarsVerdict]:
+    """Hold the stored bars against their table and their counts against the manifests.
 
     Args:
         lake: Where they are.
         cell: Day and venue of the bars.
-        kind: Which bars.
-        manifest: The partition's rows of `INFORMATION_BAR_MANIFEST_TABLE`.
+        manifests: The partitions' rows of `INFORMATION_BAR_MANIFEST_TABLE`, by kind.
 
     Raises:
         CorruptData: an object is not readable at all.
@@ -132,32 +137,62 @@ def verify_information_bars(
     return _verify_bars(
         lake,
         (INFORMATION_BAR_TABLE, INFORMATION_BAR_MANIFEST_TABLE),
-        (str(cell), manifest),
-        lambda key: InformationBarFile(cell.date, kind, key),
+        manifests,
+        lambda kind, key: InformationBarFile(cell.date, kind, key),
     )
 
 
 def _verify_bars(
     lake: Lake,
     tables: tuple[Table, Table],
-    named_manifest: tuple[str, pl.DataFrame],
-    item_of: Callable[[str], LakeObject],
-) -> BarsVerdict:
-    _, manifest = named_manifest
+    manifests: Mapping[Part, pl.DataFrame],
+    item_of: Callable[[Part, str], LakeObject],
+) -> dict[Part, BarsVerdict]:
+    """The verdict of every part, from one check over all of them: a check has a fixed price."""
     counted: dict[str, int] = {}
+    rows: Counter[str] = Counter()
 
     def batches() -> Iterator[tuple[str, pl.DataFrame]]:
-        for key in manifest["instrument_key"]:
-            counted[key] = 0
-            for batch in read_batches(lake, item_of(key)):
-                counted[key] += int(batch["trade_count"].sum())
-                yield key, batch
+        for part, manifest in manifests.items():
+            for key in manifest["instrument_key"]:
+                subject = f"{part}{_BETWEEN}{key}"
+                counted[subject] = 0
+                for batch in read_batches(lake, item_of(part, key)):
+                    counted[subject] += int(batch["trade_count"].sum())
+                    rows[part] += batch.height
+                    yield subject, batch
 
-    schema = SchemaCheck(tables[0]).run(batches())
-    conservation = SchemaCheck(tables[1]).run([named_manifest])
-    conservation.failures += [
-        SchemaFailure(key, "trade_count", f"sums to {said}", said, (str(counted[key]),))
-        for key, said in manifest.select("instrument_key", "trades").iter_rows()
-        if counted[key] != said
-    ]
-    return BarsVerdict(schema, conservation, sum(counted.values()))
+    schema: dict[str, list[SchemaFailure]] = _by_part(
+        SchemaCheck(tables[0]).run(batches()).failures
+    )
+    named = [(f"{part}{_BETWEEN}manifest", manifest) for part, manifest in manifests.items()]
+    conservation: dict[str, list[SchemaFailure]] = _by_part(
+        SchemaCheck(tables[1]).run(named).failures
+    )
+
+    def verdict(name: Part, stored: pl.DataFrame) -> BarsVerdict:
+        wrong = [*conservation.get(name, []), *_wrong_sums(name, stored, counted)]
+        return BarsVerdict(
+            SchemaReport(rows[name], schema.get(name, [])),
+            SchemaReport(stored.height, wrong),
+            sum(counted[f"{name}{_BETWEEN}{key}"] for key in stored["instrument_key"]),
+        )
+
+    return {name: verdict(name, stored) for name, stored in manifests.items()}
+
+
+def _by_part(failures: Iterable[SchemaFailure]) -> dict[str, list[SchemaFailure]]:
+    found: dict[str, list[SchemaFailure]] = {}
+    for failure in failures:
+        part, _, subject = failure.subject.partition(_BETWEEN)
+        found.setdefault(part, []).append(replace(failure, subject=subject))
+    return found
+
+
+def _wrong_sums(
+    part: str, manifest: pl.DataFrame, counted: Mapping[str, int]
+) -> Iterator[SchemaFailure]:
+    for key, said in manifest.select("instrument_key", "trades").iter_rows():
+        found = counted[f"{part}{_BETWEEN}{key}"]
+        if found != said:
+            yield SchemaFailure(key, "trade_count", f"sums to {said}", said, (str(found),))

@@ -92,10 +92,12 @@ class Resilience:
                 state; None for the time of the last state.
         """
         until = [self._grid.end_us] if known_until_us is None else [known_until_us]
-        if len(ticks):
-            rows = top_in_order(ticks)
+        ordered = top_in_order(ticks)
+        if len(ordered):
+            until.append(int(ordered.timestamp[-1]))
+        rows = ordered.take(ordered.timestamp <= self._grid.end_us + HORIZON_US)
+        if len(rows):
             self._note_arrivals(rows)
-            until.append(int(rows.timestamp[-1]))
             if self._open is not None:
                 self._open = top_concatenated((self._open, rows))
         self._known_until_us = max(until)

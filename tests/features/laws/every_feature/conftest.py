@@ -144,11 +144,10 @@ class Bars:
         self._surface = surface_frames()
         self._memories = []
         self.with_channels = cache(self._with_channels)
-        self.known_at = cache(self._known_at)
-        self.with_other_future = cache(self._with_other_future)
         self.scaled = cache(self._scaled)
         self.of_instrument = cache(self._of_instrument)
         self.directly = cache(self._directly)
+        self.mirrored = cache(self._mirrored)
 
     @property
     def rows(self):
@@ -160,7 +159,7 @@ class Bars:
     def future(self):
         return self.of_instrument("future")
 
-    def mirrored(self):
+    def _mirrored(self):
         return self.of(self.markets.each(lambda rows: rows.mirrored()))
 
     def of(self, markets, instrument=None, timeframes=tuple(Timeframe), **options):
@@ -209,11 +208,11 @@ class Bars:
         latest = inside.sort(pl.col("local_timestamp") - close).row(-1, named=True)
         return latest["local_timestamp"] - 1
 
-    def _known_at(self, moment, instrument):
+    def known_at(self, moment, instrument):
         markets = self.markets.later(lambda rows: rows.arrived(moment))
         return self.of(markets, self._instrument(instrument))
 
-    def _with_other_future(self, moment, instrument):
+    def with_other_future(self, moment, instrument):
         markets = self.markets.later(lambda rows: rows.with_shuffled_future(moment, seed=3))
         return self.of(markets, self._instrument(instrument))
 
