@@ -263,6 +263,14 @@ def test_an_expiry_is_used_until_its_last_hour_and_alive_until_its_end(chains):
     assert (columns["put_open_interest"] > 0).tolist() == [True, True, True, False]
 
 
+@pytest.mark.parametrize(("options", "used"), [(4, 0), (5, 1)])
+def test_an_expiry_needs_five_options_that_count(chains, options, used):
+    (whole,) = _market(chains, _flat(0.6), days=(30,), strikes=[55e3, 59e3, 61e3])
+    found = _now(chains, [replace(whole, options=whole.options[:options])])
+    assert (found["option_count"], found["expiry_count"]) == (options, used)
+    assert math.isnan(found["front_days"]) is not bool(used)
+
+
 def test_the_front_expiry_has_a_day_left(chains):
     near, far = _market(chains, _flat(0.6), days=(2, 9), moments=(chains.START + chains.DAY - 2,))
     moments = [

@@ -54,7 +54,7 @@ def test_others_correlate_with_the_reference_and_the_reference_with_nothing(thre
     assert correlations[three.key] is None
     assert correlations[ETH] == pytest.approx(1)
     assert correlations[SOL] == pytest.approx(-1, abs=1e-2)
-    assert three.day_bar(key=ETH)["btc_return_count"] == 59 + 60  # it holds for another minute
+    assert three.day_bar(key=ETH)["btc_return_count"] == 124 - 6  # the last mid holds a minute
     assert three.day_bar()["btc_return_count"] == 0
 
 
@@ -170,6 +170,7 @@ def put_surface(lab, venue, iv, *, underlying="BTC-USD"):
         known = {
             "ts_open": opens,
             "ts_close": [moment + step for moment in opens],
+            "available_at": [moment + step for moment in opens],
             "atm_iv_30d": [iv + bar / 1e5 for bar in range(len(opens))],
         }
         frame = pl.DataFrame(

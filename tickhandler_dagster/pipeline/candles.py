@@ -7,7 +7,7 @@ What belongs here: the use case from cell to manifests. What does not: its steps
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import polars as pl
@@ -15,6 +15,7 @@ import polars as pl
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.market.bars.day import ALL_TIMEFRAMES
 from tickhandler_dagster.market.bars.versions import BarChanges
+from tickhandler_dagster.market.candle_manifest_table import CandleManifestRow
 from tickhandler_dagster.market.candle_state_table import CandleState
 from tickhandler_dagster.market.catalog import ExchangeCatalog
 from tickhandler_dagster.market.days import VenueDay
@@ -98,6 +99,7 @@ class _Run:
         self.changes = BarChanges()
         self.bars = 0
         self.bytes = 0
+        self._pending: list[tuple[Timeframe, Future[PublishedBars]]] = []
 
     def process(self, inputs: InstrumentDay) -> None:
         """Build and publish the instrument's bars, or take over what is up to date."""
@@ -109,13 +111,27 @@ class _Run:
         )
         if is_stored:
             for timeframe, rows in self._stored.items():
-                self.rows[timeframe][key] = rows[key]
+                self._take(timeframe, rows[key])
             self.states[key] = self.stored_states[key]
         else:
             self._build(inputs, context, digest)
-        self.bars += sum(rows[key].bars for rows in self.rows.values())
+
+    def finish(self) -> None:
+        """Wait for the files that are still being written."""
+        for timeframe, future in self._pending:
+            one = future.result()
+            self._take(timeframe, one.row)
+            self.files_written += one.was_written
+            self.bytes += one.row.bytes if one.was_written else 0
+            self.changes += one.changes
+        self._pending = []
+
+    def _take(self, timeframe: Timeframe, row: CandleManifestRow) -> None:
+        self.rows[timeframe][row.instrument_key] = row
+        self.bars += row.bars
 
     def _build(self, inputs: InstrumentDay, context: InstrumentContext, digest: str) -> None:
+        """Build the instrument while the files of the one before it are being written."""
         key = inputs.facts.instrument_key
         built = build_instrument(
             inputs,
@@ -138,12 +154,10 @@ class _Run:
                 stored=self._stored[timeframe].get(key),
             )
 
-        published = self._publishers.map(publish, self._stored)
-        for timeframe, one in zip(self._stored, published, strict=True):
-            self.rows[timeframe][key] = one.row
-            self.files_written += one.was_written
-            self.bytes += one.row.bytes if one.was_written else 0
-            self.changes += one.changes
+        self.finish()
+        self._pending = [
+            (timeframe, self._publishers.submit(publish, timeframe)) for timeframe in self._stored
+        ]
 
 
 def build_candles(
@@ -177,12 +191,15 @@ def build_candles(
     """
     days = instrument_days(cell, lake=lake, catalog=catalog, universe=universe)
     stored = read_candle_manifests(lake, cell, timeframes)
-    # The timeframes' files are small and each waits for the device: together they wait once.
+    # The timeframes' files are small and each waits for the device: together they wait once, and
+    # while they do the next instrument is built.
     with ThreadPoolExecutor(len(stored)) as publishers:
         context = CellContext(lake, cell, days)
         run = _Run(lake, cell, stored, context, publishers)
         for done, inputs in enumerate(days, start=1):
             run.process(inputs)
+            if done == len(days):
+                run.finish()
             _tell(on_progress, cell, run, done=done, total=len(days))
     write_candle_states(lake, cell, run.states, stored=run.stored_states)
     return CandlesResult(

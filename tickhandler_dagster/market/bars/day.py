@@ -20,7 +20,7 @@ from tickhandler_dagster.market.bars.day_book import LevelsOfDay, QuotesOfDay
 from tickhandler_dagster.market.bars.day_memory import DayMemory
 from tickhandler_dagster.market.bars.day_trades import TradesOfDay
 from tickhandler_dagster.market.bars.facts import DayFacts
-from tickhandler_dagster.market.bars.frame import TimeframeParts, candle_frames
+from tickhandler_dagster.market.bars.frame import DayParts, candle_frames
 from tickhandler_dagster.market.bars.impact_regression import impact_regression_day
 from tickhandler_dagster.market.bars.levels import LevelTicks, single_level
 from tickhandler_dagster.market.bars.liquidations import LiquidationsDay
@@ -202,17 +202,9 @@ class DayBars:
         for delay, day in self._parts(statistics):
             parts.setdefault(delay, []).append(day)
         found = {delay: merged(*days) for delay, days in parts.items()}
-        surface = self._around.surface or {}
         return candle_frames(
             self._facts,
-            {
-                timeframe: TimeframeParts(
-                    traded=statistics[timeframe],
-                    found=found,
-                    surface=surface.get(timeframe),
-                )
-                for timeframe in timeframes
-            },
+            DayParts(traded=statistics, found=found, surface=self._around.surface or {}),
         )
 
     def memory(self) -> DayMemory:

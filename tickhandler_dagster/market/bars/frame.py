@@ -6,7 +6,7 @@ What belongs here: putting the parts of one timeframe together. What does not: t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +24,10 @@ from tickhandler_dagster.market.bars.ticks import Int64Array
 from tickhandler_dagster.market.candle_table import CANDLE_TABLE
 from tickhandler_dagster.market.features.family import (
     NO_ARRIVAL,
+    Cut,
     FamilyDay,
-    family_columns,
-    rolled_up_arrival,
+    arrival_column,
+    cut_columns,
 )
 from tickhandler_dagster.market.features.feature import Merge
 from tickhandler_dagster.market.features.registry import (
@@ -56,7 +57,7 @@ _ZERO_WHERE_EMPTY_AND_SIZED = (
     "size_m2",
 )
 _ALWAYS = (
-    *("ts_open", "ts_close", "gap_us", "covered_us", "is_final", "source_sha256"),
+    *("timeframe", "ts_open", "ts_close", "gap_us", "covered_us", "is_final", "source_sha256"),
     *("last_trade", "previous_arrival", "arrival_0", *(f"arrival_{delay}" for delay in DELAYS_US)),
 )
 _STORED = tuple(feature for feature in FEATURES.values() if feature.merge is not Merge.DERIVED)
@@ -69,71 +70,78 @@ _DENSE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimeframeParts:
-    """What the day's bars of one timeframe are put together from.
+class DayParts:
+    """What a day's bars are put together from.
 
     Attributes:
-        traded: Statistics of the bars with trades; None where nothing traded.
+        traded: Per timeframe the statistics of the bars with trades; None where nothing traded.
         found: What the kernels found, by how long after a bar's end it is known, in microseconds.
             Columns of a channel that is not in the lake are absent.
-        surface: `ts_open` and the columns of the option surface; None where there is none.
+        surface: Per timeframe `ts_open` and the columns of the option surface; empty without one.
     """
 
-    traded: BarStatistics | None
+    traded: Mapping[Timeframe, BarStatistics | None]
     found: Mapping[int, FamilyDay]
-    surface: pl.DataFrame | None = None
+    surface: Mapping[Timeframe, pl.DataFrame]
 
 
-def candle_frames(
-    facts: DayFacts, parts: Mapping[Timeframe, TimeframeParts]
-) -> dict[Timeframe, pl.DataFrame]:
+def candle_frames(facts: DayFacts, parts: DayParts) -> dict[Timeframe, pl.DataFrame]:
     """The day's bars as frames of `CANDLE_TABLE`, version 1, smallest timeframe first.
 
-    What follows from columns of the same bar is computed for all timeframes at once: hundreds of
-    expressions have a fixed price, which seven small frames would pay seven times.
+    All timeframes go through as one frame wherever a value hangs on its own row alone: hundreds of
+    columns have a fixed price, which seven small frames would pay seven times.
     """
-    ordered = sorted(parts, key=lambda timeframe: timeframe.us)
-    stored = [_stored_columns(facts, timeframe, parts[timeframe]) for timeframe in ordered]
+    ordered = sorted(parts.traded, key=lambda timeframe: timeframe.us)
+    traded = [_with_trades(facts, timeframe, parts.traded[timeframe]) for timeframe in ordered]
+    bars = pl.concat(traded).hstack(_dense_series(facts, traded, ordered, parts.found))
     # One row more than needed: polars divides a column of one row by a number, and a longer one by
     # multiplying with the reciprocal, so that a 24h bar alone would differ in its last bit from the
     # same bar beside others.
+    bars = _with_surface(_only_observed(bars), parts.surface)
+    bars = bars.select(_stored_columns(bars))
     bars = (
-        with_derived(pl.concat([*stored, stored[0].head(1)]))
+        with_derived(pl.concat([bars, bars.head(1)]))
         .with_columns(_identity(facts))
         .with_columns(_delayed_arrivals())
         .select(pl.col(name).cast(dtype) for name, dtype in CANDLE_TABLE.polars_schema.items())
     )
-    ends = list(itertools.accumulate(frame.height for frame in stored))
+    ends = list(itertools.accumulate(frame.height for frame in traded))
     return {
         timeframe: bars.slice(end - frame.height, frame.height)
-        for timeframe, frame, end in zip(ordered, stored, ends, strict=True)
+        for timeframe, frame, end in zip(ordered, traded, ends, strict=True)
     }
 
 
-def _stored_columns(facts: DayFacts, timeframe: Timeframe, parts: TimeframeParts) -> pl.DataFrame:
-    """The bars of one timeframe with every column that is not derived, and what deriving needs."""
-    traded = _traded(parts.traded)
-    opens = parts.traded["ts_open"] if parts.traded is not None else np.empty(0, dtype=np.int64)
+def _with_trades(
+    facts: DayFacts, timeframe: Timeframe, statistics: BarStatistics | None
+) -> pl.DataFrame:
+    """The bars of one timeframe with what single trades give, and what hangs on bars before."""
+    traded = _traded(statistics)
+    opens = statistics["ts_open"] if statistics is not None else np.empty(0, dtype=np.int64)
     ts_open = bar_opens(facts.listed, opens, timeframe)
-    bars = (
+    return (
         _grid(facts, timeframe, ts_open, traded)
         .join(traded, on="ts_open", how="left", maintain_order="left")
-        .with_columns(is_observed=(pl.col("covered_us") > 0) | pl.col("trade_count").is_not_null())
+        .with_columns(
+            timeframe=pl.lit(timeframe.value),
+            is_observed=(pl.col("covered_us") > 0) | pl.col("trade_count").is_not_null(),
+        )
         .with_columns(_zero_where_empty(facts))
         .with_columns(_carried(facts))
     )
-    bars = bars.hstack(_dense_series(facts, timeframe, parts.found, ts_open))
-    bars = _with_surface(_only_observed(bars), parts.surface)
-    return bars.select(
-        *_ALWAYS,
-        timeframe=pl.lit(timeframe.value),
-        **{
-            feature.name: pl.col(feature.name).cast(feature.dtype)
+
+
+def _stored_columns(bars: pl.DataFrame) -> list[pl.Expr]:
+    """What is not derived, null where a channel is missing, and what deriving needs."""
+    return [
+        *(pl.col(name) for name in _ALWAYS),
+        *(
+            pl.col(feature.name).cast(feature.dtype)
             if feature.name in bars.columns
-            else pl.lit(None, feature.dtype)
+            else pl.lit(None, feature.dtype).alias(feature.name)
             for feature in _STORED
-        },
-    )
+        ),
+    ]
 
 
 def _identity(facts: DayFacts) -> list[pl.Expr]:
@@ -206,20 +214,28 @@ def _latest(name: str, *, shift: int, before: int | None) -> pl.Expr:
 
 
 def _dense_series(
-    facts: DayFacts, timeframe: Timeframe, found: Mapping[int, FamilyDay], ts_open: Int64Array
+    facts: DayFacts,
+    traded: Sequence[pl.DataFrame],
+    timeframes: Sequence[Timeframe],
+    found: Mapping[int, FamilyDay],
 ) -> list[pl.Series]:
     """The kernels' columns and the arrivals they stand on, cut to the grid of the listing."""
-    first = 0 if not len(ts_open) else (int(ts_open[0]) - facts.day.start) // timeframe.us
+    cuts = [
+        _cut(facts, timeframe, frame) for timeframe, frame in zip(timeframes, traded, strict=True)
+    ]
     series: list[pl.Series] = []
     for delay in (0, *DELAYS_US):
-        arrival = np.full(timeframe.bars_per_day, NO_ARRIVAL, dtype=np.int64)
-        if delay in found:
-            series += family_columns(found[delay], _DENSE[delay], timeframe).values()
-            arrival = rolled_up_arrival(found[delay].last_arrival, timeframe)
-        series.append(
-            pl.Series(f"arrival_{delay}", arrival).replace(NO_ARRIVAL, None).cast(TIMESTAMP)
-        )
-    return [column.slice(first, len(ts_open)) for column in series]
+        day = found.get(delay)
+        series += [] if day is None else cut_columns(day, _DENSE[delay], cuts)
+        arrivals = arrival_column(day, cuts).replace(NO_ARRIVAL, None).cast(TIMESTAMP)
+        series.append(arrivals.alias(f"arrival_{delay}"))
+    return series
+
+
+def _cut(facts: DayFacts, timeframe: Timeframe, bars: pl.DataFrame) -> Cut:
+    first = int(bars["ts_open"].to_physical()[0]) if bars.height else facts.day.start
+    start = (first - facts.day.start) // timeframe.us
+    return timeframe, slice(start, start + bars.height)
 
 
 def _only_observed(bars: pl.DataFrame) -> pl.DataFrame:
@@ -236,16 +252,22 @@ def _only_observed(bars: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_surface(bars: pl.DataFrame, surface: pl.DataFrame | None) -> pl.DataFrame:
-    if surface is None:
+def _with_surface(bars: pl.DataFrame, surface: Mapping[Timeframe, pl.DataFrame]) -> pl.DataFrame:
+    if not surface:
         return bars
-    return bars.join(surface, on="ts_open", how="left", maintain_order="left")
+    frames = [
+        frame.with_columns(timeframe=pl.lit(timeframe.value))
+        for timeframe, frame in surface.items()
+    ]
+    return bars.join(
+        pl.concat(frames), on=["timeframe", "ts_open"], how="left", maintain_order="left"
+    )
 
 
 def _traded(statistics: BarStatistics | None) -> pl.DataFrame:
-    if statistics is not None:
-        return statistics.frame()
     names = (*UNITLESS_STATISTICS, *SIZED_STATISTICS)
+    if statistics is not None:
+        return statistics.frame().select(names)
     return pl.DataFrame(
         schema={
             name: TIMESTAMP if name == "ts_open" else CANDLE_TABLE.column(name).dtype

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,9 @@ from tickhandler_dagster.market.timeframes import BASE_TIMEFRAME, Timeframe
 
 NO_ARRIVAL = -(2**63)
 """Stands for "no row" where an arrival is asked for."""
+
+Cut: TypeAlias = tuple[Timeframe, slice]
+"""Some consecutive bars of the day's bars of a timeframe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,28 +137,59 @@ def rolled_up_arrival(last_arrival: Int64Array, timeframe: Timeframe) -> Int64Ar
 def family_columns(
     day: FamilyDay, features: Sequence[Feature], timeframe: Timeframe
 ) -> dict[str, pl.Series]:
-    """The family's stored columns for the day's bars of `timeframe`, derived ones not yet.
+    """The family's stored columns for all bars of one timeframe, by name (`cut_columns`)."""
+    columns = cut_columns(day, features, [(timeframe, slice(0, timeframe.bars_per_day))])
+    return {column.name: column for column in columns}
+
+
+def cut_columns(
+    day: FamilyDay, features: Sequence[Feature], cuts: Sequence[Cut]
+) -> list[pl.Series]:
+    """The family's stored columns, derived ones not yet, for bars of several timeframes.
 
     Columns of a channel that is not there are not among them.
 
-    Shape: one element per bar of the day.
+    Args:
+        day: What the family found.
+        features: Which columns.
+        cuts: Timeframes, and which of its bars are wanted of each.
+
+    Shape: one element per wanted bar, in the order of the cuts.
     Nulls: where the family has NaN.
     """
-    found = {}
-    for feature in features:
-        if feature.name in day.statistics:
-            values = rolled_up_column(day.statistics[feature.name], feature.merge, timeframe)
-        elif feature.name in day.exact.get(timeframe, {}):
-            values = day.exact[timeframe][feature.name]
-        else:
-            continue
-        found[feature.name] = as_series(values, feature)
-    return found
+    return [
+        as_series(np.concatenate([_values(day, feature, cut) for cut in cuts]), feature)
+        for feature in features
+        if feature.name in day.statistics
+        or all(feature.name in day.exact.get(timeframe, {}) for timeframe, _ in cuts)
+    ]
+
+
+def arrival_column(day: FamilyDay | None, cuts: Sequence[Cut]) -> pl.Series:
+    """The latest arrival behind each wanted bar, `NO_ARRIVAL` where there is none."""
+    if day is None:
+        total = sum(bars.stop - bars.start for _, bars in cuts)
+        return pl.repeat(NO_ARRIVAL, total, dtype=pl.Int64, eager=True)
+    return pl.Series(
+        np.concatenate(
+            [rolled_up_arrival(day.last_arrival, timeframe)[bars] for timeframe, bars in cuts]
+        )
+    )
+
+
+def _values(day: FamilyDay, feature: Feature, cut: Cut) -> Float64Array:
+    timeframe, bars = cut
+    if feature.name in day.statistics:
+        return rolled_up_column(day.statistics[feature.name], feature.merge, timeframe)[bars]
+    return day.exact[timeframe][feature.name][bars]
 
 
 def as_series(values: Float64Array, feature: Feature) -> pl.Series:
-    """The values in the feature's type, NaN as null."""
-    series = pl.Series(feature.name, values, nan_to_null=True)
+    """The values in the feature's type, NaN as null and every zero positive.
+
+    A row that is masked leaves a zero, and its sign may come from what was beside it in the slice.
+    """
+    series = pl.Series(feature.name, values + 0.0, nan_to_null=True)
     if series.dtype == feature.dtype:
         return series
     if feature.dtype.is_temporal():
