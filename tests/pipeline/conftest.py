@@ -46,7 +46,7 @@ class CandleLab:
         self.lake = Lake(LocalObjectStore(root))
         self.venue = venue
         self.listed = [self.instrument()]
-        self._rows = {}
+        self.raw_rows = {}
 
     at = staticmethod(at)
 
@@ -80,6 +80,10 @@ class CandleLab:
         return pl.DataFrame(
             [dict.fromkeys(schema.names()) | row for row in self.listed], schema=schema
         )
+
+    def take_over(self, raw_rows):
+        """Go on from the raw files of a lab whose lake this one is a copy of."""
+        self.raw_rows = {place: dict(rows) for place, rows in raw_rows.items()}
 
     # ---- raw files -------------------------------------------------------------------------
 
@@ -199,7 +203,7 @@ class CandleLab:
                 content_sha256=stored.sha256,
                 **dataclasses.asdict(facts_of(content, day)),
             )
-        rows = self._rows.setdefault((day, data_type), {})
+        rows = self.raw_rows.setdefault((day, data_type), {})
         rows[key] = dataclasses.replace(row, **changes)
         write_raw_manifest(self.lake, VenueDay(day, self.venue), data_type, rows.values())
 
@@ -288,6 +292,12 @@ class CandleLab:
     def columns_of(channel):
         """Names of the features that need a channel."""
         return [feature.name for feature in FEATURES.values() if channel in feature.inputs]
+
+
+@pytest.fixture(scope="session")
+def new_lab():
+    """Build a lab over a folder: `new_lab(root)`."""
+    return CandleLab
 
 
 @pytest.fixture

@@ -121,6 +121,19 @@ def test_bars_of_trades_alone_are_final_when_the_neighbours_trades_are_in(lab):
     assert lab.bars()["is_final"].all()
 
 
+@pytest.mark.parametrize("rows", [(), ((11, 100, 1), (21, 101, 2))])
+def test_money_is_unknown_while_the_contract_s_units_are_be_there_trades_or_not(lab, rows):
+    lab.put(lab.one, TRADES, lab.trades(lab.one, *rows) if rows else DataState.EMPTY)
+    lab.put(lab.one, QUOTES, lab.quotes(lab.one, *STATES))
+    lab.listed = [lab.instrument(contract_size=None)]
+    lab.build()
+    bar = lab.day_bar()
+    money = ("volume", "signed_notional", "matched_notional_1s", "kyle_x_sum", "amihud_count")
+    assert [name for name in money if bar[name] is not None] == []
+    assert (bar["trade_count"], bar["update_count"]) == (len(rows), 2)
+    assert bar["status"] == ("traded" if rows else "no_trade")
+
+
 def test_no_liquidation_is_zero_and_no_feed_of_liquidations_is_unknown(traded):
     traded.build()
     assert traded.day_bar()["liquidation_count"] is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 
 import polars as pl
 import pytest
@@ -58,6 +59,50 @@ def test_however_the_day_is_cut_the_files_are_the_same(make_lab, monkeypatch, gr
     for day in (cut.one, cut.two):
         assert cut.state(day)["state_sha256"].equals(whole.state(day)["state_sha256"])
         assert cut.state(day)["memory"].equals(whole.state(day)["memory"])
+
+
+def with_wild_clocks(frame, seed):
+    """The rows with exchange times that lag, lead and jump by up to an hour."""
+    chance = random.Random(seed)
+    lags = [
+        chance.choice((0.01, 0.01, 0.01, -1.3, chance.uniform(-30, 30), chance.uniform(-3e3, 3e3)))
+        for _ in range(frame.height)
+    ]
+    lag = pl.Series([round(seconds * 1_000_000) for seconds in lags])
+    return frame.with_columns(timestamp=pl.col("local_timestamp") - pl.duration(microseconds=lag))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_however_wild_the_clocks_are_the_cut_of_the_day_leaves_no_trace(
+    make_lab, monkeypatch, seed
+):
+    whole, cut = make_lab("whole"), make_lab("cut")
+    for day in (whole.one, whole.two):
+        for data_type, frame in whole.market(day, seed=seed, trades=300).items():
+            wild = with_wild_clocks(frame, f"{seed} {day} {data_type}")
+            whole.put(day, data_type, wild)
+            with monkeypatch.context() as patch:
+                patch.setattr(parquet, "row_group_rows", lambda _: 3 + 9 * seed)
+                cut.put(day, data_type, wild)
+    for day in (whole.one, whole.two):
+        whole.build(day)
+    monkeypatch.setattr(channel_reading, "_SLICE_CELLS", 100)
+    for day in (cut.one, cut.two):
+        cut.build(day)
+    assert candle_files(cut) == candle_files(whole)
+    used = sum(whole.day_bar(day)["trade_count"] for day in (whole.one, whole.two))
+    assert 500 < used <= 600  # of 600 trades some are stamped on days before and after
+
+
+@pytest.mark.parametrize("timeframe", [Timeframe.H24, Timeframe.H4])
+def test_a_timeframe_alone_has_the_bytes_it_has_beside_the_others(make_lab, timeframe):
+    alone, together = make_lab("alone"), make_lab("together")
+    for lab in (alone, together):
+        lab.put_market(lab.one)
+    alone.build(timeframes=(timeframe,))
+    together.build(timeframes=tuple(Timeframe))
+    assert len(candle_files(alone)) == 1
+    assert candle_files(alone).items() <= candle_files(together).items()
 
 
 def test_two_lakes_hold_the_same_bytes(make_lab):

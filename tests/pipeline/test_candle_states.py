@@ -152,6 +152,26 @@ def test_days_built_in_whatever_order_end_alike(make_lab):
     }
 
 
+@pytest.fixture
+def built(make_lab, built_days):
+    """A copy of a lake with the bars of two days."""
+    root, rows = built_days
+    lab = make_lab("built")
+    shutil.copytree(root, lab.lake.store.root)
+    lab.take_over(rows)
+    return lab
+
+
+@pytest.fixture(scope="module")
+def built_days(tmp_path_factory, new_lab):
+    """The lake that tests of changes begin with, and its raw manifests."""
+    lab = new_lab(tmp_path_factory.mktemp("days") / "lake")
+    for day in (lab.one, lab.two):
+        lab.put_market(day)
+    both_days(lab)
+    return lab.lake.store.root, lab.raw_rows
+
+
 def both_days(market):
     for day in (market.one, market.two):
         market.build(day, timeframes=COARSE)
@@ -177,10 +197,9 @@ def changed(frame, row, **values):
         (BOOK, 120, {"bid_price_5": 50.0}),
     ],
 )
-def test_a_change_that_the_day_after_cannot_see_leaves_it_alone(lab, data_type, row, values):
-    for day in (lab.one, lab.two):
-        lab.put_market(day)
-    before = both_days(lab)
+def test_a_change_that_the_day_after_cannot_see_leaves_it_alone(built, data_type, row, values):
+    lab = built
+    before = lab.written()
     frames = lab.market(lab.one)
     lab.put(lab.one, data_type, changed(frames[data_type], row, **values))
     assert lab.build(lab.one, timeframes=COARSE).built == 1
@@ -191,10 +210,9 @@ def test_a_change_that_the_day_after_cannot_see_leaves_it_alone(lab, data_type, 
     assert all("day-2024-08-08" in path for path in moved)
 
 
-def test_a_file_of_other_bytes_with_the_same_rows_leaves_the_day_after_alone(lab, monkeypatch):
-    for day in (lab.one, lab.two):
-        lab.put_market(day)
-    before = both_days(lab)
+def test_a_file_of_other_bytes_with_the_same_rows_leaves_the_day_after_alone(built, monkeypatch):
+    lab = built
+    before = lab.written()
     monkeypatch.setattr(parquet, "row_group_rows", lambda _: 7)
     first = lab.state(lab.one)["edges"].item()
     for data_type, frame in lab.market(lab.one).items():
@@ -218,10 +236,8 @@ def test_a_file_of_other_bytes_with_the_same_rows_leaves_the_day_after_alone(lab
         (TICKER, -1, {"mark_price": 90.0}),
     ],
 )
-def test_a_change_of_the_state_at_midnight_recomputes_the_day_after(lab, data_type, row, values):
-    for day in (lab.one, lab.two):
-        lab.put_market(day)
-    both_days(lab)
+def test_a_change_of_the_state_at_midnight_recomputes_the_day_after(built, data_type, row, values):
+    lab = built
     frame = lab.market(lab.one)[data_type]
     lab.put(lab.one, data_type, changed(frame, row % frame.height, **values))
     assert lab.build(lab.one, timeframes=COARSE).built == 1
@@ -229,34 +245,46 @@ def test_a_change_of_the_state_at_midnight_recomputes_the_day_after(lab, data_ty
     assert lab.build(lab.two, timeframes=COARSE).is_no_op
 
 
-def test_a_day_whose_raw_files_moved_ahead_of_its_bars_is_read_itself(lab):
-    for day in (lab.one, lab.two):
-        lab.put_market(day)
-    both_days(lab)
+def test_a_day_whose_raw_files_moved_ahead_of_its_bars_is_read_itself(built):
+    lab = built
     frame = lab.market(lab.one)[QUOTES]
     lab.put(lab.one, QUOTES, changed(frame, frame.height - 1, bid_price=50.0))
     # the first day is not built again: its state does not vouch for the new file
     assert lab.build(lab.two, timeframes=COARSE).built == 1
 
 
-def test_a_run_without_news_reads_no_tick_and_changes_no_byte(lab, monkeypatch):
-    for day in (lab.one, lab.two):
-        lab.put_market(day)
-    before = both_days(lab)
+def test_a_run_without_news_reads_no_tick_and_changes_no_byte(built, monkeypatch):
+    lab = built
+    before = lab.written()
     monkeypatch.delattr(channel_reading, "TickFile")
     for day in (lab.one, lab.two):
         assert lab.build(day, timeframes=COARSE).is_no_op
     assert lab.written() == before
 
 
-def test_a_lost_state_is_made_again_and_the_day_after_is_left_alone(lab):
-    for day in (lab.one, lab.two):
-        lab.put_market(day)
-    before = both_days(lab)
+def test_a_lost_state_is_made_again_and_the_day_after_is_left_alone(built):
+    lab = built
+    before = lab.written()
     lab.lake.delete(CandleStateFile(lab.one, lab.venue))
     assert lab.build(lab.one, timeframes=COARSE).files_written == 0
     assert lab.written() == before
     assert lab.build(lab.two, timeframes=COARSE).is_no_op
+
+
+def test_a_state_of_another_version_is_made_again_before_anything_stands_on_it(built):
+    lab = built
+    before = lab.written()
+    item = CandleStateFile(lab.one, lab.venue)
+    other = lab.state(lab.one).with_columns(kernel_version=pl.lit("1"), memory=pl.lit("?"))
+    lab.lake.write_table(item, other, CANDLE_STATE_TABLE)
+    assert lab.build(lab.two, timeframes=COARSE).built == 1
+    assert lab.day_bar(lab.two)["has_memory"] is False
+    for day in (lab.one, lab.two):
+        assert lab.build(day, timeframes=COARSE).built == 1
+    assert lab.day_bar(lab.two)["has_memory"] is True
+    assert {path for path, data in lab.written().items() if data != before[path]} == {
+        path for path in before if "day-2024-08-09" in path and path.startswith("processed")
+    }
 
 
 def test_states_come_back_from_the_lake_as_they_were_and_keep_their_rules(lab):

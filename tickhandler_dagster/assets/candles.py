@@ -79,10 +79,13 @@ def _spec(timeframe: Timeframe, grid: Grid) -> dg.AssetSpec:
         candles_key(timeframe),
         deps=list(_upstream(grid)),
         description=(
-            f"Bars of {timeframe}: one row per bar of every instrument of a venue and day.\n\n"
+            f"Bars of {timeframe} with microstructure features: one row per bar of every instrument "
+            "of a venue and day.\n\n"
             "The day is that of the bars, by exchange time. Bars near the edges of the day stay "
             "provisional until the neighbouring day's ticks are in; materialize the partition "
-            "again to close it."
+            "again to close it. Features stand on whatever of book, quotes, ticker, liquidations "
+            "and option surface is in the lake; the dictionary of the columns is in "
+            "docs/feature-dictionary.md."
         ),
         group_name="candles",
         kinds={"parquet"},
@@ -130,6 +133,9 @@ def _outcome(
             "dagster/partition_row_count": dg.MetadataValue.int(sums.bars),
             "bars by status": dg.MetadataValue.md(
                 markdown.table(["status", "bars"], sums.by_status.items())
+            ),
+            "instruments by what features stand on": dg.MetadataValue.md(
+                markdown.table(["input", "instruments"], sums.by_input.items())
             ),
             "final bars": dg.MetadataValue.int(sums.final_bars),
             "trades": dg.MetadataValue.int(sums.trades),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from tickhandler_dagster.market.bars.facts import KERNEL_VERSION
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.tables import Bounds, Column, Table
 from tickhandler_dagster.market.venues import VenueId
@@ -41,6 +42,7 @@ CANDLE_STATE_TABLE = Table(
             "next day's bars read of it.",
         ),
         Column("state_sha256", _STRING, "Hash of memory and edges; equal hashes, equal next day."),
+        Column("kernel_version", _STRING, "Version of the computation."),
     ),
     sorted_by="",
 )
@@ -110,6 +112,7 @@ def candle_state_frame(
                 sort_keys=True,
             ),
             "state_sha256": state.sha256,
+            "kernel_version": KERNEL_VERSION,
         }
         for key, state in sorted(states.items())
     ]
@@ -117,12 +120,19 @@ def candle_state_frame(
 
 
 def candle_states(frame: pl.DataFrame) -> dict[str, CandleState]:
-    """The states by instrument key; the inverse of `candle_state_frame`."""
+    """The states by instrument key; the inverse of `candle_state_frame`.
+
+    States of another version or form are as if they were not there: what they remember may mean
+    something else today, and the day they are of is to be built anew.
+    """
+    if frame.schema != CANDLE_STATE_TABLE.polars_schema:
+        return {}
     return {key: CandleState(memory, _edges(edges)) for key, memory, edges in _rows(frame)}
 
 
 def _rows(frame: pl.DataFrame) -> Iterable[tuple[str, str, str]]:
-    return frame.select("instrument_key", "memory", "edges").iter_rows()
+    known = frame.filter(pl.col("kernel_version") == KERNEL_VERSION)
+    return known.select("instrument_key", "memory", "edges").iter_rows()
 
 
 def _edges(text: str) -> dict[DataType, Edge]:

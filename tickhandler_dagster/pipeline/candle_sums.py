@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import polars as pl
 
@@ -35,6 +36,7 @@ class CandleSums:
         bytes: Size of the files.
         data_version: Changes when and only when a file does.
         is_simulated: A source came from the sandbox.
+        by_input: Instruments by what their features could stand on besides trades.
     """
 
     bars: int
@@ -45,6 +47,19 @@ class CandleSums:
     bytes: int
     data_version: str
     is_simulated: bool
+    by_input: Mapping[str, int]
+
+
+_INPUTS: Mapping[str, str] = MappingProxyType(
+    {
+        "book levels": "book_source",
+        "best quotes": "quote_source",
+        "derivative ticker": "ticker_state",
+        "liquidations": "liquidations_state",
+        "option surface": "surface_sha256",
+        "state of the day before": "carried_sha256",
+    }
+)
 
 
 def candle_sums(manifest: pl.DataFrame) -> CandleSums:
@@ -59,6 +74,10 @@ def candle_sums(manifest: pl.DataFrame) -> CandleSums:
         bytes=int(manifest["bytes"].sum()),
         data_version=hashlib.sha256(hashes.encode()).hexdigest(),
         is_simulated=bool(manifest["is_simulated"].any()),
+        by_input={
+            name: manifest.height - manifest[column].null_count()
+            for name, column in _INPUTS.items()
+        },
     )
 
 

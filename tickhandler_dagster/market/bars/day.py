@@ -98,7 +98,7 @@ class DayBars:
         self._channels = channels
         self._around = around
         self._grid = DayGrid(facts.day.start, base)
-        self._seconds = SecondGrid(facts.day.start)
+        self._seconds = SecondGrid(facts.day.start, is_sized=facts.terms.has_known_units)
         memory = around.memory or DayMemory()
         self._trades = TradesOfDay(self._facts, self._grid, self._seconds, memory)
         self._quotes = (

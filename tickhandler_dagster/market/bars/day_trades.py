@@ -61,7 +61,7 @@ class TradesOfDay:
         self._toxicity = FlowToxicity(
             grid, None if volume is None else volume / BUCKETS, memory.flow_toxicity
         )
-        self._impact = TradeImpact(grid)
+        self._impact = TradeImpact(grid, is_sized=facts.terms.has_known_units)
         self._roll = RollCovariance(grid)
         self._previous_us = None if facts.previous is None else facts.previous.timestamp_us
         self._parts: list[BarStatistics] = []

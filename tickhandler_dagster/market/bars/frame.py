@@ -94,13 +94,10 @@ def candle_frames(facts: DayFacts, parts: DayParts) -> dict[Timeframe, pl.DataFr
     ordered = sorted(parts.traded, key=lambda timeframe: timeframe.us)
     traded = [_with_trades(facts, timeframe, parts.traded[timeframe]) for timeframe in ordered]
     bars = pl.concat(traded).hstack(_dense_series(facts, traded, ordered, parts.found))
-    # One row more than needed: polars divides a column of one row by a number, and a longer one by
-    # multiplying with the reciprocal, so that a 24h bar alone would differ in its last bit from the
-    # same bar beside others.
     bars = _with_surface(_only_observed(bars), parts.surface)
     bars = bars.select(_stored_columns(bars))
     bars = (
-        with_derived(pl.concat([bars, bars.head(1)]))
+        with_derived(_never_one_row(bars))
         .with_columns(_identity(facts))
         .with_columns(_delayed_arrivals())
         .select(pl.col(name).cast(dtype) for name, dtype in CANDLE_TABLE.polars_schema.items())
@@ -110,6 +107,17 @@ def candle_frames(facts: DayFacts, parts: DayParts) -> dict[Timeframe, pl.DataFr
         timeframe: bars.slice(end - frame.height, frame.height)
         for timeframe, frame, end in zip(ordered, traded, ends, strict=True)
     }
+
+
+def _never_one_row(bars: pl.DataFrame) -> pl.DataFrame:
+    """The bars and a row of which all but the timeframe is null, in one piece.
+
+    Polars divides a piece of one row by a number, and a longer one by multiplying with the
+    reciprocal, so that a 24h bar alone would differ in its last bit from the same bar beside
+    others. A second row like the first is not enough: equal rows are kept as one.
+    """
+    other = bars.select("timeframe").head(1)
+    return pl.concat([bars, other], how="diagonal", rechunk=True)
 
 
 def _with_trades(

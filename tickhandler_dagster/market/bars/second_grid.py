@@ -68,9 +68,10 @@ class SecondGrid:
 
     Args:
         day_start_us: First moment of the day, microseconds since the epoch.
+        is_sized: The contract's units are known; on a day without trades nothing else says so.
     """
 
-    def __init__(self, day_start_us: int) -> None:
+    def __init__(self, day_start_us: int, *, is_sized: bool = True) -> None:
         self._start_us = day_start_us
         # Element 0 is what held before the day, element k+1 the last one of second k.
         self._mid = np.full(SECONDS + 1, np.nan)
@@ -80,7 +81,7 @@ class SecondGrid:
         self._trade_arrival = np.full(SECONDS + 1, NO_ARRIVAL, dtype=np.int64)
         self._signed_notional = np.zeros(SECONDS)
         self._notional = np.zeros(SECONDS)
-        self._is_sized = True
+        self._is_sized = is_sized
 
     def prime_top(self, ticks: TopTicks) -> None:
         """Take the last normal of some states before the day's first moment, in order of time."""

@@ -53,11 +53,15 @@ class TradeImpact:
     to `h` after it; each must have arrived at most 5 s before the moment it stands for. One rule of
     age for both: a book that has been silent for longer at `t+h` may be an outage, and to take its
     last mid would report an outage as "no impact".
+
+    Args:
+        grid: The bars.
+        is_sized: The contract's units are known; on a day without trades nothing else says so.
     """
 
-    def __init__(self, grid: DayGrid) -> None:
+    def __init__(self, grid: DayGrid, *, is_sized: bool = True) -> None:
         self._grid = grid
-        self._is_sized = True
+        self._is_sized = is_sized
         self._spreads = _Sums(grid, ("signed_notional", "mid_matched_notional", *_EFFECTIVE))
         self._delayed = {
             tag: _Sums(grid, tuple(f"{name}_{tag}" for name in _DELAYED)) for tag in HORIZONS_US
