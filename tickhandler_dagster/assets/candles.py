@@ -79,8 +79,8 @@ def _spec(timeframe: Timeframe, grid: Grid) -> dg.AssetSpec:
         candles_key(timeframe),
         deps=list(_upstream(grid)),
         description=(
-            f"Bars of {timeframe} with microstructure features: one row per bar of every instrument "
-            "of a venue and day.\n\n"
+            f"Bars of {timeframe} with microstructure features: one row per bar of every "
+            "instrument of a venue and day.\n\n"
             "The day is that of the bars, by exchange time. Bars near the edges of the day stay "
             "provisional until the neighbouring day's ticks are in; materialize the partition "
             "again to close it. Features stand on whatever of book, quotes, ticker, liquidations "
