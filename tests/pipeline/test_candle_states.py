@@ -1,4 +1,4 @@
-"""State across midnight: what a day hands over, what a change of it moves, what a kill leaves."""
+"""State across midnight: what a day hands over, and what a change of it moves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from tickhandler_dagster.adapters import parquet
-from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.market.candle_state_table import CANDLE_STATE_TABLE, candle_states
 from tickhandler_dagster.market.candle_table import PROVENANCE
 from tickhandler_dagster.market.data_types import DataType
@@ -253,6 +252,31 @@ def test_a_day_whose_raw_files_moved_ahead_of_its_bars_is_read_itself(built):
     assert lab.build(lab.two, timeframes=COARSE).built == 1
 
 
+def test_a_trade_that_came_long_before_its_day_ties_it_to_the_quotes_of_then(lab):
+    """Ten minutes early, further back than the ends of files that the state vouches for."""
+    one, two = lab.one, lab.two
+    early = (86_400.5, 102, 1, {"arrival": 85_800})
+    lab.put(one, TRADES, lab.trades(one, (80_000, 100, 1), early))
+    lab.put(two, TRADES, lab.trades(two, (50, 103, 1), start=2_000))
+    lab.put(two, QUOTES, lab.quotes(two, (40, 102, 104)))
+    for ask in (101, 103):
+        lab.put(one, QUOTES, lab.quotes(one, (85_799, 99, ask), (86_399, 99, 101)))
+        lab.build(one, timeframes=(Timeframe.S15,))
+        assert lab.build(two, timeframes=(Timeframe.S15,)).built == 1
+        bar = lab.bars(two).row(0, named=True)
+        mid = (99 + ask) / 2
+        assert bar["effective_spread_bps"] == pytest.approx(2e4 * (102 - mid) / mid)
+
+
+def test_the_ticker_of_the_next_day_is_no_news(built):
+    frame = built.market(built.two)[TICKER]
+    before = built.written()
+    later = built.two + (built.two - built.one)
+    built.put(later, TICKER, frame.with_columns(pl.col("^.*timestamp$").dt.offset_by("1d")))
+    assert built.build(built.two, timeframes=COARSE).is_no_op
+    assert built.written() == before
+
+
 def test_a_run_without_news_reads_no_tick_and_changes_no_byte(built, monkeypatch):
     lab = built
     before = lab.written()
@@ -301,70 +325,6 @@ def test_states_come_back_from_the_lake_as_they_were_and_keep_their_rules(lab):
     write_candle_states(lab.lake, cell, states, stored={})
     assert lab.written() == bytes_before
     assert read_candle_states(lab.lake, VenueDay(lab.two, lab.venue)) == {}
-
-
-OTHER = "BINANCE-FUTURES:PERPETUAL:ETH-USDT"
-WRITES = 2 * len(COARSE) + 1 + len(COARSE)
-
-
-@pytest.fixture(scope="module")
-def killed_lake(tmp_path_factory):
-    """A lake with bars of trades, and quotes that came after them; and what has to become of it."""
-    return tmp_path_factory.mktemp("killed")
-
-
-def with_news(lab):
-    """Two instruments with bars, then a new channel of both."""
-    eth = lab.instrument(instrument_key=OTHER, tardis_symbol="ETHUSDT", base_asset="ETH")
-    lab.listed = [lab.instrument(), eth]
-    frames = {key: lab.market(lab.one, seed=key) for key in (lab.key, OTHER)}
-    for key, content in frames.items():
-        lab.put(lab.one, TRADES, content[TRADES], key=key)
-    lab.build(timeframes=COARSE)
-    for key, content in frames.items():
-        lab.put(lab.one, QUOTES, content[QUOTES], key=key)
-    return lab
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-@pytest.mark.parametrize("last", range(WRITES))
-def test_a_run_killed_at_any_write_is_finished_by_the_next_to_the_same_bytes(
-    make_lab, killed_lake, monkeypatch, last
-):
-    if not (killed_lake / "news").exists():
-        with_news(make_lab("news"))
-        shutil.copytree(make_lab("news").lake.store.root, killed_lake / "news")
-        done = with_news(make_lab("done"))
-        assert done.build(timeframes=COARSE).files_written == 2 * len(COARSE)
-        shutil.copytree(done.lake.store.root, killed_lake / "done")
-    shutil.copytree(killed_lake / "news", make_lab("killed").lake.store.root)
-    shutil.copytree(killed_lake / "done", make_lab("expected").lake.store.root)
-    lab = make_lab("killed")
-    eth = lab.instrument(instrument_key=OTHER, tardis_symbol="ETHUSDT", base_asset="ETH")
-    lab.listed = [lab.instrument(), eth]
-    writes = []
-    write = Lake.write_table
-
-    def write_or_die(self, item, *args, **options):
-        writes.append(item)
-        if len(writes) > last:
-            raise Killed
-        return write(self, item, *args, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Lake, "write_table", write_or_die)
-        with pytest.raises(Killed):
-            lab.build(timeframes=COARSE)
-    assert len(writes) > last
-    expected = make_lab("expected").written()
-    news = {path for path, data in lab.written().items() if data == expected.get(path)}
-    assert len(news) >= last  # what was written is whole
-    assert lab.build(timeframes=COARSE).built == 2
-    assert lab.written() == expected
-    assert lab.build(timeframes=COARSE).is_no_op
 
 
 def test_provenance_alone_makes_no_new_version(lab):

@@ -196,14 +196,14 @@ def test_stored_bars_and_manifests_pass_their_checks(lake):
     for kind in BarKind:
         stored = lake.read_table(InformationBarManifest(DAY, kind, CELL.venue))
         assert stored.equals(result.manifests[kind])
-        verdict = verify_information_bars(lake, CELL, kind, stored)
+        verdict = verify_information_bars(lake, CELL, {kind: stored})[kind]
         assert not verdict.schema.failures
         assert not verdict.conservation.failures
         sums = information_bar_sums(stored)
         assert (verdict.trades, sums.trades, sums.rows_due) == (5, 5, 5)
         assert sums.by_threshold == {"fixed": 1}
         short = stored.with_columns(trades=pl.col("trades") - 1)
-        report = verify_information_bars(lake, CELL, kind, short).conservation
+        report = verify_information_bars(lake, CELL, {kind: short})[kind].conservation
         assert {failure.rule for failure in report.failures} >= {"sums to 4"}
 
 
@@ -279,7 +279,7 @@ def test_without_a_total_of_yesterday_there_are_no_bars_and_the_manifest_says_wh
         assert (row["threshold_state"], row["threshold"]) == (state, None)
         assert row["reason"].startswith(reason)
         assert (row["bars"], row["trades"], row["day_rows"], row["bytes"]) == (0, 0, 5, 0)
-        verdict = verify_information_bars(lake, CELL, kind, result.manifests[kind])
+        verdict = verify_information_bars(lake, CELL, {kind: result.manifests[kind]})[kind]
         assert verdict.conservation.has_passed
         assert information_bar_sums(result.manifests[kind]).rows_due == 0
     before = snapshot(lake)

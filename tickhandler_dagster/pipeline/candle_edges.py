@@ -32,14 +32,6 @@ _READ: Mapping[DataType, tuple[tuple[str, ...], int]] = MappingProxyType(
         DataType.DERIVATIVE_TICKER: (TICKER_COLUMNS, 10 * _MINUTE_US),
     }
 )
-_HAVE_STARTS = frozenset(
-    {
-        DataType.BOOK_SNAPSHOT_5,
-        DataType.BOOK_SNAPSHOT_25,
-        DataType.QUOTES,
-        DataType.BOOK_TICKER,
-    }
-)
 
 
 def edges_of(inputs: InstrumentDay, lake: Lake) -> dict[DataType, Edge]:
@@ -54,7 +46,7 @@ def edges_of(inputs: InstrumentDay, lake: Lake) -> dict[DataType, Edge]:
 
 def _edge(row: ManifestRow, lake: Lake, midnight_us: int) -> Edge:
     columns, reach_us = _READ[row.data_type]
-    reader = open_channel(lake, [row], columns, marks_start=row.data_type in _HAVE_STARTS)
+    reader = open_channel(lake, [row], columns)
     digest = hashlib.sha256()
     for rows in (
         reader.before(midnight_us, reach_us=reach_us),
