@@ -69,28 +69,17 @@ _IDENTITY = (
         "The bar's sum reached the threshold; only the last bar of a day can be without it. A "
         "trade is never split: one worth several thresholds closes one bar.",
     ),
-    Column("is_final", pl.Boolean(), "No file that is still to come can change the bar."),
+    CANDLE_TABLE.column("is_final"),
     Column(
         "clock",
         _STRING,
         "Clock the trades are ordered by: local where the venue gives no exchange time.",
         bounds=Bounds(one_of=CLOCKS),
     ),
-    Column(
-        "bar_version",
-        pl.Int32(),
-        "1 when first published, one more each time a later run changes a value of the bar.",
-        bounds=Bounds(ge=1),
-    ),
-    Column("kernel_version", _STRING, "Version of the computation."),
+    CANDLE_TABLE.column("bar_version"),
+    CANDLE_TABLE.column("kernel_version"),
     Column("source_sha256", pl.List(_STRING), "Hashes of the vendor's files the bar stands on."),
-    Column(
-        "gap_ms",
-        pl.Float64(),
-        "Time inside the bar for which the vendor reports a gap.",
-        unit="ms",
-        bounds=Bounds(ge=0),
-    ),
+    CANDLE_TABLE.column("gap_ms"),
     Column(
         "duration_ms",
         pl.Float64(),
