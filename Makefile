@@ -40,8 +40,9 @@ lint: $(READY) ## Style, layers and size budgets
 types: $(READY) ## Static types
 	@$(BIN)/mypy
 
-dictionary: $(READY) ## Write the two dictionaries in docs/ from the code
+dictionary: $(READY) ## Write the dictionaries in docs/ from the code
 	@$(BIN)/tickhandler dictionary features > docs/feature-dictionary.md
+	@$(BIN)/tickhandler dictionary mft > docs/mft-dictionary.md
 	@$(BIN)/tickhandler dictionary tables > docs/data-dictionary.md
 
 bench: $(READY) ## CPU-seconds and memory beside the limit and the peers

@@ -34,6 +34,8 @@ _FEATURES = (
     "open_interest",
     "oi_change",
 )
+_SEED_TOLERANCE = 1e-6
+"""Of means that remember their start: ours starts with the halo, TA-Lib's with the first day."""
 _LEAST_SHARE = 0.9
 """Of the bars in which both must have a value of a feature, for the comparison to mean anything."""
 _P99_TRADES = 100
@@ -95,10 +97,23 @@ def _feature_differences(own: pl.DataFrame, reference: pl.DataFrame) -> Iterator
             yield f"another {name} in 1m bars (by up to {far:.3g})"
 
 
+def _mft_differences(own: pl.DataFrame, reference: pl.DataFrame) -> Iterator[str]:
+    """All columns that both have, over the reference's bars: its last day, long after any start."""
+    bars = reference.select("ts_open").join(own, on="ts_open", how="left", maintain_order="left")
+    for name in (name for name in own.columns if name != "ts_open"):
+        mine, theirs = bars[name], reference[name]
+        far = (mine - theirs).abs().max()
+        if mine.count() < bars.height or theirs.count() < bars.height or far is None:
+            yield f"missing values of {name} ({mine.count()} against {theirs.count()})"
+        elif not far <= _SEED_TOLERANCE * theirs.abs().max():
+            yield f"another {name} (by up to {far:.3g})"
+
+
 _DIFFERENCES = {
     Task.INGEST: _ingest_differences,
     Task.CANDLES: _candle_differences,
     Task.FEATURES: _feature_differences,
+    Task.MFT: _mft_differences,
 }
 
 

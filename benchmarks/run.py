@@ -15,6 +15,7 @@ from pathlib import Path
 import data
 import features
 import memory
+import mft
 from agreement import disagreements
 from contenders import CONTENDERS, OURS, Contender, Task
 from environments import Interpreter, interpreter
@@ -36,6 +37,11 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, help="trades in the measured file (3M; 10M)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are shown")
     parser.add_argument("--features", action="store_true", help="bars with all features instead")
+    parser.add_argument("--mft", action="store_true", help="mid-frequency features instead")
+    parser.add_argument("--days", type=int, default=mft.DEFAULT_DAYS, help="days, for --mft")
+    parser.add_argument(
+        "--instruments", type=int, default=mft.DEFAULT_INSTRUMENTS, help="instruments, for --mft"
+    )
     parser.add_argument("--memory", action="store_true", help="growth of our peak memory instead")
     parser.add_argument("--folder", type=Path, default=_ROOT / ".bench", help="for all files")
     parser.add_argument(
@@ -55,6 +61,8 @@ def main(argv: Sequence[str]) -> int:
     if {frame.value: frame.us // 1_000_000 for frame in Timeframe} != SECONDS:
         sys.exit("benchmarks/timeframes.py: other timeframes than the project's. Make them equal.")
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    if arguments.mft:
+        return _mft(arguments, console)
     if arguments.memory:
         return _memory(arguments, console)
     if arguments.features:
@@ -86,6 +94,21 @@ def _features(arguments: argparse.Namespace, console: Console) -> int:
     console.print("Goals", *features.verdicts(rows, day), sep="\n")
     different = disagreements(rows, Task.FEATURES)
     _print_agreement(console, different, "the columns both have, in 1m bars, to 1e-9")
+    shutil.rmtree(work)
+    return 1 if different else 0
+
+
+def _mft(arguments: argparse.Namespace, console: Console) -> int:
+    work = arguments.folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    interpreters = _interpreters(arguments.folder, Task.MFT)
+    _note(f"data: {arguments.days} days of {arguments.instruments} instruments")
+    span = mft.prepared(arguments.days, arguments.instruments, arguments.folder, work)
+    rows = mft.compared(span, interpreters, arguments.repeat, _note)
+    print_rows(console, rows, title=f"{span.title}, median of {arguments.repeat}")
+    console.print("By value", *mft.sentences(rows, span), sep="\n")
+    different = disagreements(rows, Task.MFT)
+    _print_agreement(console, different, "the columns both have, on the last day, to 1e-6")
     shutil.rmtree(work)
     return 1 if different else 0
 

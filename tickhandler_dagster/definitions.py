@@ -6,13 +6,19 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from tickhandler_dagster.assets.candle_history import build_candle_history
 from tickhandler_dagster.assets.candles import build_candles_asset
 from tickhandler_dagster.assets.exchange_catalog import build_exchange_catalog
 from tickhandler_dagster.assets.information_bars import build_information_bars_asset
 from tickhandler_dagster.assets.instruments import build_instruments_asset
+from tickhandler_dagster.assets.mft_features import build_mft_features_asset
+from tickhandler_dagster.assets.mft_sets import build_mft_set_assets
 from tickhandler_dagster.assets.options_surface import build_options_surface_asset
 from tickhandler_dagster.assets.raw_ticks import build_raw_ticks
+from tickhandler_dagster.market.mft.catalog import MFT_TIMEFRAMES
+from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.partitions.grid import build_grid
+from tickhandler_dagster.pipeline.mft_inputs import MftPlan, mft_plan
 from tickhandler_dagster.resources.platform import build_resources
 from tickhandler_dagster.settings import Settings, load_settings
 
@@ -27,6 +33,7 @@ def build_definitions(
         resources: Replace the resources of the same keys.
     """
     logging.getLogger("tickhandler_dagster").setLevel(settings.log_level)
+    plan = _mft_plan(settings)
     with warnings.catch_warnings():
         # Partitioned checks and mappings over two dimensions; pinned with Dagster's version.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -41,12 +48,24 @@ def build_definitions(
                 *build_raw_ticks(grid),
                 *build_options_surface_asset(grid),
                 build_candles_asset(grid),
+                *build_candle_history(grid, MFT_TIMEFRAMES),
                 build_information_bars_asset(grid),
+                build_mft_features_asset(grid, plan),
+                *build_mft_set_assets(grid, plan, settings.mft_sets or ()),
             ],
             resources={**build_resources(settings), **(resources or {})},
             # A process per step costs eight seconds: runs, not steps, go on side by side.
             executor=dg.in_process_executor,
         )
+
+
+def _mft_plan(settings: Settings) -> MftPlan:
+    return mft_plan(
+        settings.mft_windows or Windows(),
+        first_day=settings.partition_start_date,
+        venues=settings.grid_venues,
+        allow_gaps=settings.mft_allow_gaps,
+    )
 
 
 @dg.definitions

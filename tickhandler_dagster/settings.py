@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +34,8 @@ from pydantic_settings import (
 from tickhandler_dagster.market.data_types import DataType, parse_data_type
 from tickhandler_dagster.market.days import parse_date
 from tickhandler_dagster.market.errors import InvalidInput, InvalidSetting
+from tickhandler_dagster.market.mft import configured as mft
+from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.market.venues import VenueId, parse_venue
 
 ENV_FILE_VARIABLE = "TICKHANDLER_ENV_FILE"
@@ -75,6 +77,8 @@ _Venues = Annotated[
 _DataTypes = Annotated[
     tuple[Annotated[DataType, BeforeValidator(_data_type)], ...], NoDecode, BeforeValidator(_items)
 ]
+_MftWindows = Annotated[Windows | None, NoDecode, BeforeValidator(mft.parse_windows)]
+_MftSets = Annotated[tuple[mft.FeatureSet, ...] | None, NoDecode, BeforeValidator(mft.parse_sets)]
 
 
 def _rule(expected: str, remedy: str) -> dict[str, Any]:
@@ -209,6 +213,21 @@ class Settings(BaseSettings):
             "YYYY-MM-DD, not before PARTITION_START_DATE", "Leave it out for yesterday"
         ),
     )
+    mft_windows: _MftWindows = Field(
+        default=None,
+        description="Windows of mid-frequency features in bars, where not the usual ones.",
+        json_schema_extra=_rule("a mapping of families to lists of bars", "See the README"),
+    )
+    mft_allow_gaps: bool = Field(
+        default=False,
+        description="Bars that touch a gap count in windows like bars without trades.",
+        json_schema_extra=_rule("true or false", "Leave it out for false"),
+    )
+    mft_sets: _MftSets = Field(
+        default=None,
+        description="Sets of mid-frequency features by name, each an asset of its own.",
+        json_schema_extra=_rule("a mapping of names to lists of features", "See the README"),
+    )
     dagster_home: Path | None = Field(
         default=None,
         description="Folder in which Dagster keeps runs and events.",
@@ -307,7 +326,9 @@ def load_settings(env_file: Path | None = None, config_file: Path | None = None)
 
 def _as_text(value: object) -> str:
     if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
+        return mft.sets_text(value) or ",".join(str(item) for item in value)
+    if isinstance(value, Windows):
+        return mft.windows_text(value)
     return "" if value is None else str(value)
 
 
@@ -332,9 +353,7 @@ def _known(yaml: YamlConfigSettingsSource, file: Path | None) -> YamlConfigSetti
 
 
 def _explained(error: ValidationError) -> InvalidSetting:
-    return _one_or_all(
-        [_setting_error(str(item["loc"][0]), item["input"]) for item in _first(error)]
-    )
+    return _one_or_all([_setting_error(item) for item in _first(error)])
 
 
 def _first(error: ValidationError) -> Iterable[Any]:
@@ -342,7 +361,10 @@ def _first(error: ValidationError) -> Iterable[Any]:
     return {str(item["loc"][0]).lower(): item for item in reversed(error.errors())}.values()
 
 
-def _setting_error(name: str, value: object) -> InvalidSetting:
+def _setting_error(item: Mapping[str, Any]) -> InvalidSetting:
+    if isinstance(cause := item.get("ctx", {}).get("error"), InvalidSetting):
+        return cause  # a reader of ours, which knows more than the setting's rule
+    name, value = str(item["loc"][0]), item["input"]
     field = Settings.model_fields[name.lower()]
     rule = field.json_schema_extra
     if not isinstance(rule, dict):  # a test goes through all fields: each carries its rule

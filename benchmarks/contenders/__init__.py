@@ -18,6 +18,7 @@ class Environment(StrEnum):
     PEERS = "peers"
     PANDAS2 = "pandas2"
     NAUTILUS = "nautilus"
+    TALIB = "talib"
 
 
 class Task(StrEnum):
@@ -28,6 +29,7 @@ class Task(StrEnum):
     CHAIN = "chain"
     CHANNELS = "channels"
     FEATURES = "features"
+    MFT = "mft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +74,5 @@ CONTENDERS = (
     Contender("nautilus_trader", "nautilus_catalog", Environment.NAUTILUS, _BOTH),
     PANDAS2_FEATURES,
     PANDAS3_FEATURES,
+    Contender("TA-Lib", "talib_indicators", Environment.TALIB, frozenset({Task.MFT})),
 )

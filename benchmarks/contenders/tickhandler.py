@@ -24,11 +24,14 @@ from tickhandler_dagster.market.data_types import DataType, GroupSymbol
 from tickhandler_dagster.market.dataset_file import DatasetFile
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.instruments import build_universe
-from tickhandler_dagster.market.paths import CandleFile, RawTickFile
+from tickhandler_dagster.market.mft.windows import Windows
+from tickhandler_dagster.market.paths import CandleFile, MftFile, RawTickFile
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.pipeline.candles import build_candles
+from tickhandler_dagster.pipeline.mft_features import build_mft_features
+from tickhandler_dagster.pipeline.mft_inputs import mft_plan
 from tickhandler_dagster.pipeline.raw_ticks import IngestLimits, RawTicksResult, ingest_raw_ticks
 
 
@@ -111,6 +114,35 @@ def candles(job: Job) -> None:
 def result_candles(job: Job) -> Path:
     """The bars of one minute."""
     return _lake(job) / CandleFile(_cell(job).date, Timeframe.M1, _key(job)).path
+
+
+def prepare_mft(job: Job) -> None:
+    """A lake that has the candles and universes, through links, and no features."""
+    lake = _lake(job)
+    lake.mkdir()
+    for folder in job.lake.iterdir():
+        if folder.is_dir():
+            (lake / folder.name).symlink_to(folder)
+
+
+def mft(job: Job) -> None:
+    """All features of 1m bars, a partition for each day as the asset runs it, in their order."""
+    days = sorted(date for date in _candle_days(job.lake) if date <= _cell(job).date)
+    plan = mft_plan(Windows(), first_day=days[0], venues=(_cell(job).venue,))
+    lake = Lake(LocalObjectStore(_lake(job)))
+    for date in days:
+        cell = VenueDay(date, _cell(job).venue)
+        build_mft_features(cell, lake=lake, plan=plan, timeframes=(Timeframe.M1,))
+
+
+def result_mft(job: Job) -> Path:
+    """The last day's features of the measured instrument."""
+    return _lake(job) / MftFile(_cell(job).date, Timeframe.M1, job.symbol).path
+
+
+def _candle_days(lake: Path) -> list[dt.date]:
+    folders = (lake / "processed_candles" / "by_date").iterdir()
+    return [dt.date.fromisoformat(folder.name.removeprefix("day-")) for folder in folders]
 
 
 def _ingest(job: Job, data_type: DataType) -> None:

@@ -92,7 +92,16 @@ class Platform:
 
 
 @contextmanager
-def opened_platform(root, source, venues, *, start="2024-08-01", key=SANDBOX_KEY, **server_options):
+def opened_platform(
+    root,
+    source,
+    venues,
+    *,
+    start="2024-08-01",
+    key=SANDBOX_KEY,
+    more_settings=None,
+    **server_options,
+):
     """A platform over a source; gives (platform, server)."""
     with (
         SandboxServer(source, **server_options) as server,
@@ -106,6 +115,7 @@ def opened_platform(root, source, venues, *, start="2024-08-01", key=SANDBOX_KEY
             instrument_exchanges=tuple(venues),
             download_venues=tuple(venues),
             partition_start_date=start,
+            **(more_settings or {}),
         )
         yield Platform(settings, instance), server
 

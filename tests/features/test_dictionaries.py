@@ -24,10 +24,15 @@ from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
 from tickhandler_dagster.market.features.registry import FEATURES, Family
 from tickhandler_dagster.market.features.units import BPS
 from tickhandler_dagster.market.information_bar_table import INFORMATION_BAR_TABLE
+from tickhandler_dagster.market.mft.dictionary import mft_dictionary
 from tickhandler_dagster.market.tables import Bounds, Table
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = {"feature-dictionary.md": feature_dictionary, "data-dictionary.md": data_dictionary}
+PAGES = {
+    "feature-dictionary.md": feature_dictionary,
+    "mft-dictionary.md": mft_dictionary,
+    "data-dictionary.md": data_dictionary,
+}
 
 STORED = Feature(
     name="swing_sum",
@@ -64,10 +69,11 @@ def test_the_page_in_docs_is_the_generated_one(name):
     assert stored == PAGES[name](), f"docs/{name}: not what the code says. Run: make dictionary"
 
 
-@pytest.mark.parametrize("name", ["features", "tables"])
+@pytest.mark.parametrize("name", ["features", "mft", "tables"])
 def test_the_command_prints_the_page(name, capsys):
     app(["dictionary", name], standalone_mode=False)
-    expected = {"features": feature_dictionary, "tables": data_dictionary}[name]()
+    pages = {"features": feature_dictionary, "mft": mft_dictionary, "tables": data_dictionary}
+    expected = pages[name]()
     assert capsys.readouterr().out == expected
 
 

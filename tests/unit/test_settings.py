@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickhandler_dagster.market.errors import InvalidSetting
+from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.settings import Settings, load_settings
 
@@ -143,3 +144,47 @@ def test_the_grid_appends_venues_that_are_only_downloaded():
         instrument_exchanges=("upbit", "binance"), download_venues=("deribit", "upbit")
     )
     assert settings.grid_venues == (VenueId.UPBIT, VenueId.BINANCE, VenueId.DERIBIT)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "expected"),
+    [
+        ("MFT_WINDOWS: {rsj: [14]}", "MFT_WINDOWS: unknown name rsj (expected one of horizons, "),
+        ("MFT_WINDOWS: {rsi: [0]}", "MFT_WINDOWS: rsi: not windows (was '[0]'; expected a list of"),
+        ("MFT_WINDOWS: {rsi: []}", "MFT_WINDOWS: rsi: not windows (was '[]'; "),
+        ("MFT_WINDOWS: {rsi: 14}", "MFT_WINDOWS: rsi: not windows (was '14'; "),
+        ("MFT_WINDOWS: {rsi: [yes]}", "MFT_WINDOWS: rsi: not windows (was '[True]'; "),
+        ("MFT_WINDOWS: {macd: [12, 26]}", "MFT_WINDOWS: macd: not windows (was '[12, 26]'; "),
+        ("MFT_WINDOWS: fast", "MFT_WINDOWS: not a mapping (was 'fast'; "),
+        ("MFT_SETS: {Core: [rsi_14]}", "MFT_SETS: Core: not a name (expected lower-case letters"),
+        ("MFT_SETS: {core: rsi_14}", "MFT_SETS: core: not a list of names (was 'rsi_14'; "),
+        ("MFT_SETS: {core: []}", "MFT_SETS: core: not a list of names (was '[]'; "),
+        ("MFT_SETS: {core: {of: [a]}}", "MFT_SETS: core: unknown name of (expected one of feat"),
+        (
+            "MFT_SETS: {core: {features: [a], timeframes: [15s]}}",
+            "MFT_SETS: core: not a timeframe of mft_features (was '15s'; expected one of 1m, ",
+        ),
+        ("MFT_ALLOW_GAPS: perhaps", "MFT_ALLOW_GAPS: not valid (was 'perhaps'; expected true or"),
+    ],
+)
+def test_wrong_windows_and_sets_name_what_is_wrong(clean, yaml, expected):
+    (clean / "a.yaml").write_text(f"{yaml}\n")
+    with pytest.raises(InvalidSetting) as caught:
+        load_settings(config_file=clean / "a.yaml")
+    assert str(caught.value).startswith(expected)
+
+
+def test_windows_and_sets_survive_the_way_to_a_child_process(clean, monkeypatch):
+    (clean / "a.yaml").write_text(
+        "MFT_WINDOWS: {rsi: [7], macd: [[3, 5, 2]]}\n"
+        "MFT_SETS: {core: ['rsi_*'], slow: {features: [rsi_7], timeframes: [1h, 4h]}}\n"
+    )
+    found = load_settings(config_file=clean / "a.yaml")
+    assert (found.mft_windows.rsi, found.mft_windows.macd) == ((7,), ((3, 5, 2),))
+    assert found.mft_windows.trend == Windows().trend
+    for name, text in found.variables().items():
+        if name.startswith("MFT_"):
+            monkeypatch.setenv(name, text)
+    again = load_settings()
+    assert (again.mft_windows, again.mft_sets) == (found.mft_windows, found.mft_sets)
+    assert [one.name for one in again.mft_sets] == ["core", "slow"]

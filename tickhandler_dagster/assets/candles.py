@@ -7,6 +7,7 @@ import dagster as dg
 
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.assets import options_surface
+from tickhandler_dagster.assets.candle_history import observe
 from tickhandler_dagster.assets.columns import column_schema
 from tickhandler_dagster.assets.events import CellOutcome, Event, Outcomes, emit
 from tickhandler_dagster.assets.origin import heading, origin
@@ -67,7 +68,9 @@ def build_candles_asset(grid: Grid) -> dg.AssetsDefinition:
                 timeframes=wanted,
                 on_progress=progress,
             )
-            return _outcomes(lake, cell, result)
+            outcomes = _outcomes(lake, cell, result)
+            observe(context, cell, outcomes)
+            return outcomes
 
         yield from emit(context, cells_of(context), build)
 

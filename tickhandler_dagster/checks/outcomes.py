@@ -114,3 +114,17 @@ def chain_outcome(missing: Sequence[OptionInput], *, options: int) -> CheckOutco
         }
         | ({"missing options": dg.MetadataValue.md(listing)} if missing else {}),
     )
+
+
+def halo_outcome(missing: Sequence[str], *, partitions: int) -> CheckOutcome:
+    """Every candle partition of the halo that was never made: windows over it are null."""
+    listing = markdown.table(["candles that are missing"], [(one,) for one in missing], limit=100)
+    return CheckOutcome(
+        CheckName.HALO_IS_COMPLETE,
+        not missing,
+        {
+            "partitions of earlier days": dg.MetadataValue.int(partitions),
+            "missing": dg.MetadataValue.int(len(missing)),
+        }
+        | ({"missing partitions": dg.MetadataValue.md(listing)} if missing else {}),
+    )

@@ -18,6 +18,7 @@ class CheckName(StrEnum):
     SCHEMA_HOLDS = "schema_holds"
     COMPLETE = "complete"
     CONSERVES_TRADES = "conserves_trades"
+    HALO_IS_COMPLETE = "halo_is_complete"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ POLICY: Mapping[CheckName, CheckPolicy] = MappingProxyType(
             dg.AssetCheckSeverity.ERROR,
             is_blocking=True,
             description="Every trade of the day is in exactly one bar, or in quarantine.",
+        ),
+        CheckName.HALO_IS_COMPLETE: CheckPolicy(
+            dg.AssetCheckSeverity.WARN,
+            is_blocking=False,
+            description="The candles of all earlier days that windows reach into are in the lake.",
         ),
     }
 )

@@ -6,7 +6,9 @@ it is chosen: `--help` must not pay for Dagster.
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -47,17 +49,21 @@ def demo(
     start_date: Start = "2024-08-08",
     end_date: End = "2024-08-09",
     venues: Venues = DEMO_VENUES,
+    days: Annotated[
+        int, typer.Option(help="So many days instead of an end date; more than 7 in ranges.")
+    ] = 0,
     seed: Seed = 7,
     scale: Scale = 0.5,
 ) -> None:
-    """Run simulated days through Dagster, from instruments to candles."""
+    """Run simulated days through Dagster, from instruments to mid-frequency features."""
     from tickhandler_dagster.cli.demo import Demo, run_demo  # noqa: PLC0415  (see the charter)
 
+    start = parse_date(start_date)
     is_whole = run_demo(
         Demo(
             home=home.absolute(),
-            start=parse_date(start_date),
-            end=parse_date(end_date),
+            start=start,
+            end=start + dt.timedelta(days=days - 1) if days else parse_date(end_date),
             venues=tuple(parse_venue(name) for name in venues.split(",")),
             seed=seed,
             scale=scale,
@@ -85,23 +91,32 @@ def settings(
 
 
 class Dictionary(StrEnum):
-    """The two generated pages of `docs/`."""
+    """The generated pages of `docs/`."""
 
     FEATURES = "features"
+    MFT = "mft"
     TABLES = "tables"
 
 
 @app.command()
 def dictionary(page: Dictionary) -> None:
-    """Print a dictionary as Markdown: the features of a bar, or every stored table."""
+    """Print a dictionary as Markdown: features of a bar, mid-frequency features, every table."""
     from tickhandler_dagster.market.data_dictionary import (  # noqa: PLC0415  (see the charter)
         data_dictionary,
     )
     from tickhandler_dagster.market.features.dictionary import (  # noqa: PLC0415  (see the charter)
         feature_dictionary,
     )
+    from tickhandler_dagster.market.mft.dictionary import (  # noqa: PLC0415  (see the charter)
+        mft_dictionary,
+    )
 
-    typer.echo(feature_dictionary() if page is Dictionary.FEATURES else data_dictionary(), nl=False)
+    pages: dict[Dictionary, Callable[[], str]] = {
+        Dictionary.FEATURES: feature_dictionary,
+        Dictionary.MFT: mft_dictionary,
+        Dictionary.TABLES: data_dictionary,
+    }
+    typer.echo(pages[page](), nl=False)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`tickhandler demo`: simulated days of some venues through Dagster, from listing to bars.
+"""`tickhandler demo`: simulated days of some venues through Dagster, from listing to features.
 
 What belongs here: which runs there are and in which order. The runs are real ones on a real
 instance: the page of `tickhandler ui` shows them and their partitions.
@@ -20,6 +20,7 @@ from tickhandler_dagster.adapters.object_store import LocalObjectStore
 from tickhandler_dagster.assets import exchange_catalog, instruments, options_surface
 from tickhandler_dagster.assets.candles import candles_key
 from tickhandler_dagster.assets.information_bars import bars_key
+from tickhandler_dagster.assets.mft_features import mft_key
 from tickhandler_dagster.assets.raw_ticks import raw_ticks_key
 from tickhandler_dagster.cli.demo_screen import DemoScreen
 from tickhandler_dagster.definitions import build_definitions
@@ -27,6 +28,7 @@ from tickhandler_dagster.market.bar_kinds import BarKind
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import InvalidInput
+from tickhandler_dagster.market.mft.catalog import MFT_TIMEFRAMES
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.partitions.grid import VENUE, Grid, build_grid
@@ -39,6 +41,21 @@ from tickhandler_dagster.settings import Settings
 
 DEMO_FILE = "demo.json"
 
+LONG_DAYS = 7
+"""A demo of more days than these has one run per step and venue instead of one per day."""
+
+_LONG_TYPES = (
+    DataType.TRADES,
+    DataType.BOOK_SNAPSHOT_5,
+    DataType.DERIVATIVE_TICKER,
+    DataType.LIQUIDATIONS,
+)
+"""What a long demo fetches: the least that every family of features has values from."""
+
+_LONG_TIMEFRAMES = (Timeframe.H1, Timeframe.H4, Timeframe.H24)
+"""What a long demo makes: simulated trades are too few for every minute to have one."""
+
+_RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -70,22 +87,39 @@ class Demo:
             for offset in range((self.end - self.start).days + 1)
         ]
 
+    @property
+    def is_long(self) -> bool:
+        """One run per step and venue instead of one per day."""
+        return len(self.days) > LONG_DAYS
+
 
 _DEMO = TypeAdapter(Demo)
 
 
 @dataclass(frozen=True)
 class DemoRun:
-    """One Dagster run of the demo: some assets of one partition."""
+    """One Dagster run of the demo: some assets of one partition, or of a venue's days in a row.
+
+    Attributes:
+        partition: The partition, or the first of the range.
+        keys: Assets.
+        last: The last partition of the range; empty where there is one partition.
+    """
 
     partition: str
     keys: tuple[dg.AssetKey, ...]
+    last: str = ""
 
     @property
     def title(self) -> str:
         """What the run is about, in a few words."""
         names = [key.path[0] for key in self.keys]
         return f"{self.partition} {' '.join(dict.fromkeys(names))}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What tells Dagster the range."""
+        return dict(zip(_RANGE_TAGS, (self.partition, self.last), strict=True)) if self.last else {}
 
 
 def run_demo(demo: Demo) -> bool:
@@ -138,7 +172,8 @@ def _run_all(
         screen.start(run.title)
         result = job.execute_in_process(
             instance=instance,
-            partition_key=run.partition,
+            partition_key=None if run.last else run.partition,
+            tags=run.tags,
             asset_selection=list(run.keys),
             raise_on_error=False,
         )
@@ -148,18 +183,27 @@ def _run_all(
 
 
 def plan_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
-    """The runs in order: catalogues, then the ticks of every cell, then bars day by day.
+    """The runs in order: catalogues, the ticks of every cell, bars day by day, then features.
 
     Bars come after the ticks of the day after theirs, so that they are final at once, and after the
     bars of the day before, whose state they take over. Information-driven bars need the volumes of
-    the day before and begin with the second day.
+    the day before and begin with the second day. Features read bars of earlier days and of other
+    venues and come after all of them: every venue's days in one run.
     """
-    core, others = _by_grid(grid)
-    ticks = (instruments.KEY, *map(raw_ticks_key, core))
-    candles = tuple(candles_key(timeframe) for timeframe in Timeframe)
-    kinds = tuple(bars_key(kind) for kind in BarKind)
     for venue in demo.venues:
         yield DemoRun(str(venue), (exchange_catalog.KEY,))
+    yield from _long_runs(demo, grid) if demo.is_long else _short_runs(demo, grid)
+    timeframes = _LONG_TIMEFRAMES if demo.is_long else MFT_TIMEFRAMES
+    for venue in demo.venues:
+        yield _all_days(demo, venue, tuple(map(mft_key, timeframes)))
+
+
+def _short_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
+    """Every data type and every bar, a run for each day: each shows its progress and its time."""
+    core, others = _by_grid(grid)
+    ticks = (instruments.KEY, *map(raw_ticks_key, core))
+    candles = tuple(map(candles_key, Timeframe))
+    kinds = tuple(map(bars_key, BarKind))
     for day in demo.days:
         for venue in demo.venues:
             cell = str(VenueDay(day, venue))
@@ -171,6 +215,25 @@ def plan_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
         for venue in demo.venues:
             keys = candles if day == demo.start else (*candles, *kinds)
             yield DemoRun(str(VenueDay(day, venue)), keys)
+
+
+def _long_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
+    """What features of many days need and no more, all days of a venue in one run per grid."""
+    core, others = _by_grid(grid)
+    wanted = [data_type for data_type in core if data_type in _LONG_TYPES]
+    for venue in demo.venues:
+        yield _all_days(demo, venue, (instruments.KEY, *map(raw_ticks_key, wanted)))
+        for venues, types in others.items():
+            extra = tuple(raw_ticks_key(one) for one in types if one in _LONG_TYPES)
+            if extra and venue in venues:
+                yield _all_days(demo, venue, extra)
+    for venue in demo.venues:
+        yield _all_days(demo, venue, tuple(map(candles_key, _LONG_TIMEFRAMES)))
+
+
+def _all_days(demo: Demo, venue: VenueId, keys: tuple[dg.AssetKey, ...]) -> DemoRun:
+    first, last = (str(VenueDay(day, venue)) for day in (demo.start, demo.end))
+    return DemoRun(first, keys, last)
 
 
 def _made_of(types: Sequence[DataType]) -> tuple[dg.AssetKey, ...]:

@@ -17,6 +17,8 @@ from tickhandler_dagster.market.information_bar_manifest_table import INFORMATIO
 from tickhandler_dagster.market.information_bar_table import INFORMATION_BAR_TABLE
 from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
 from tickhandler_dagster.market.manifest_table import MANIFEST_TABLE
+from tickhandler_dagster.market.mft_manifest_table import MFT_MANIFEST_TABLE
+from tickhandler_dagster.market.mft_set_table import MFT_SET_MANIFEST_TABLE
 from tickhandler_dagster.market.options_surface_manifest_table import OPTIONS_SURFACE_MANIFEST_TABLE
 from tickhandler_dagster.market.options_surface_table import OPTIONS_SURFACE_TABLE
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
@@ -27,7 +29,8 @@ _INTRODUCTION = """\
 
 Every table in the lake: what a row is, and the name, type, unit and rule of each column.
 Generated from the tables the code writes by (`make dictionary`). Paths are in `architecture.md`;
-the features of a bar are in `feature-dictionary.md`.
+the features of a bar are in `feature-dictionary.md`, the table `mft_features` in
+`mft-dictionary.md`.
 
 Times are `timestamp[us, UTC]`. A column may be null only where its row says so; null is
 "undefined", never a zero and never NaN.
@@ -49,6 +52,8 @@ def stored_tables() -> tuple[Table, ...]:
         CANDLE_STATE_TABLE,
         CANDLE_MANIFEST_TABLE,
         INFORMATION_BAR_MANIFEST_TABLE,
+        MFT_MANIFEST_TABLE,
+        MFT_SET_MANIFEST_TABLE,
     )
 
 

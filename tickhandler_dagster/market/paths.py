@@ -133,6 +133,51 @@ class InformationBarManifest(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
+class MftFile(_Stored):
+    """The mid-frequency features of an instrument, one file per day and timeframe."""
+
+    form = "mft_features/by_date/day-{date}/timeframe-{timeframe}/{instrument_key}.parquet"
+
+    date: dt.date
+    timeframe: Timeframe
+    instrument_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class MftManifest(_Stored):
+    """The manifest of a partition of mid-frequency features."""
+
+    form = "mft_features/by_date/day-{date}/timeframe-{timeframe}/_manifests/{venue}.parquet"
+
+    date: dt.date
+    timeframe: Timeframe
+    venue: VenueId
+
+
+@dataclass(frozen=True, slots=True)
+class MftSetFile(_Stored):
+    """A named choice of an instrument's mid-frequency features, one file per day and timeframe."""
+
+    form = "mft_sets/{name}/by_date/day-{date}/timeframe-{timeframe}/{instrument_key}.parquet"
+
+    name: str
+    date: dt.date
+    timeframe: Timeframe
+    instrument_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class MftSetManifest(_Stored):
+    """The manifest of a partition of a named choice, all its timeframes in one."""
+
+    form = "mft_sets/{name}/by_date/day-{date}/_manifests/{venue}.parquet"
+
+    name: str
+    date: dt.date
+    venue: VenueId
+
+
+@dataclass(frozen=True, slots=True)
 class OptionsSurfaceFile(_Stored):
     """The option surface of an underlying, one file per day, timeframe and venue."""
 
@@ -193,6 +238,10 @@ LakeObject: TypeAlias = (
     | CandleStateFile
     | InformationBarFile
     | InformationBarManifest
+    | MftFile
+    | MftManifest
+    | MftSetFile
+    | MftSetManifest
     | OptionsSurfaceFile
     | OptionsSurfaceManifest
     | QuarantinedRows
@@ -209,6 +258,10 @@ KINDS: tuple[type[LakeObject], ...] = (
     CandleStateFile,
     InformationBarManifest,
     InformationBarFile,
+    MftManifest,
+    MftFile,
+    MftSetManifest,
+    MftSetFile,
     OptionsSurfaceManifest,
     OptionsSurfaceFile,
     QuarantinedRows,

@@ -26,11 +26,13 @@ from tickhandler_dagster.market.information_bar_manifest_table import (
 from tickhandler_dagster.market.information_bar_table import INFORMATION_BAR_TABLE
 from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
 from tickhandler_dagster.market.manifest_table import ManifestRow
+from tickhandler_dagster.market.mft_manifest_table import MFT_MANIFEST_TABLE
 from tickhandler_dagster.market.paths import (
     CandleFile,
     InformationBarFile,
     InstrumentsFile,
     LakeObject,
+    MftFile,
     RawTickFile,
 )
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
@@ -140,6 +142,38 @@ def verify_information_bars(
         manifests,
         lambda kind, key: InformationBarFile(cell.date, kind, key),
     )
+
+
+def verify_mft_features(
+    lake: Lake, cell: VenueDay, manifests: Mapping[Timeframe, pl.DataFrame], *, table: Table
+) -> dict[Timeframe, SchemaReport]:
+    """Hold the stored features against their table, and the manifests against theirs.
+
+    Args:
+        lake: Where they are.
+        cell: Day and venue of the rows.
+        manifests: The partitions' rows of `MFT_MANIFEST_TABLE`, by timeframe.
+        table: What the rows should be.
+
+    Raises:
+        CorruptData: an object is not readable at all.
+    """
+    rows: Counter[Timeframe] = Counter()
+
+    def batches() -> Iterator[tuple[str, pl.DataFrame]]:
+        for timeframe, manifest in manifests.items():
+            for key in manifest["instrument_key"]:
+                for batch in read_batches(lake, MftFile(cell.date, timeframe, key)):
+                    rows[timeframe] += batch.height
+                    yield f"{timeframe}{_BETWEEN}{key}", batch
+
+    wrong = _by_part(SchemaCheck(table).run(batches()).failures)
+    named = [(f"{part}{_BETWEEN}manifest", manifest) for part, manifest in manifests.items()]
+    wrong_manifests = _by_part(SchemaCheck(MFT_MANIFEST_TABLE).run(named).failures)
+    return {
+        part: SchemaReport(rows[part], [*wrong.get(part, []), *wrong_manifests.get(part, [])])
+        for part in manifests
+    }
 
 
 def _verify_bars(

@@ -40,6 +40,7 @@ def with_versions(
     *,
     table: Table = CANDLE_TABLE,
     place: str = "ts_open",
+    version: str = "bar_version",
 ) -> tuple[pl.DataFrame, BarChanges]:
     """The new bars with the version each has by the stored ones, and what changed.
 
@@ -49,15 +50,16 @@ def with_versions(
             or of other types, every bar counts as changed.
         table: What both are.
         place: The column that says which bar of the day a bar is.
+        version: The column that holds the version.
     """
     if stored is None:
         return bars, BarChanges(new=bars.height)
-    values = [name for name in table.names if name not in {place, *PROVENANCE}]
+    values = [name for name in table.names if name not in {place, version, *PROVENANCE}]
     known = [name for name in values if stored.schema.get(name) == bars.schema[name]]
     has_all_columns = len(known) == len(values)
     old = stored.select(
         place,
-        "bar_version",
+        stored_version=version,
         was_final="is_final",
         was_there=pl.lit(value=True),
         was=pl.struct(known),
@@ -72,9 +74,7 @@ def with_versions(
         )
     )
     versioned = matched.with_columns(
-        bar_version=(pl.col("bar_version_stored").fill_null(1) + pl.col("is_changed")).cast(
-            pl.Int32
-        )
+        (pl.col("stored_version").fill_null(1) + pl.col("is_changed")).cast(pl.Int32).alias(version)
     ).select(table.names)
     counts = matched.select(
         new=(~pl.col("was_there")).sum(),
