@@ -21,7 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY) ## Two simulated days of four venues through Dagster, from instruments to candles
+demo: $(READY) ## Two simulated days of four venues through Dagster, from instruments to features
 	@$(BIN)/tickhandler demo --home $(DEMO)
 
 ui: $(READY) ## Dagster's web page over the demo's instance, the sandbox behind it

@@ -1,9 +1,9 @@
 """TA-Lib as one would write it: a stated part of the features, one pass over all days.
 
 What it computes: rates of change, moving averages, MACD, RSI, Bollinger bands, ATR, directional
-movement, standard deviations, slopes and on-balance volume, under this project's names. What it does
-not, and this project does: the other columns, gaps, bars without trades, finality, when each value
-could be known, other instruments and venues, a file and a manifest for each day.
+movement, standard deviations, slopes and on-balance volume, under this project's names. What it
+does not, and this project does: the other columns, gaps, bars without trades, finality, when each
+value could be known, other instruments and venues, a file and a manifest for each day.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The demo from a terminal: it ends with candles, does nothing twice, and survives a kill."""
+"""The demo from a terminal: it ends with features, does nothing twice, and survives a kill."""
 
 import hashlib
 import os
@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
@@ -49,7 +50,7 @@ def finished(tmp_path_factory):
     return home, done.stdout
 
 
-def test_it_ends_with_candles_a_table_and_the_next_command(finished):
+def test_it_ends_with_features_a_table_and_the_next_command(finished):
     home, text = finished
     for word in (
         "Simulated",
@@ -68,6 +69,36 @@ def test_it_ends_with_candles_a_table_and_the_next_command(finished):
         path.split("/")[3] for path in _objects(home) if path.startswith("processed_candles")
     }
     assert len(timeframes) == 7
+
+
+def test_features_are_there_and_every_null_has_its_reason(finished):
+    home, _ = finished
+    folder = home / "lake" / "mft_features" / "by_date" / "day-2024-08-09"
+    timeframes = sorted(path.name for path in folder.iterdir())
+    assert timeframes == ["timeframe-1h", "timeframe-1m", "timeframe-24h"]
+    warm = {}
+    for timeframe in timeframes:
+        manifest = pl.read_parquet(folder / timeframe / "_manifests" / "okex-swap.parquet")
+        reasons = [name for name in manifest.columns if name.startswith("null_")]
+        explained = manifest.select(pl.sum_horizontal("features_with_values", *reasons)).to_series()
+        assert explained.to_list() == manifest["features"].to_list()
+        warm[timeframe] = manifest["features_with_values"].max()
+    assert warm["timeframe-1m"] > warm["timeframe-24h"]
+    history = pl.read_parquet(folder / "timeframe-24h" / "_manifests" / "okex-swap.parquet")
+    assert history["null_history"].max() + history["null_provisional"].max() > 0
+
+
+def test_a_long_demo_is_warm_and_has_one_run_for_all_days(tmp_path):
+    done = _demo(tmp_path, "--venues", "okex-swap", "--days", "8", "--scale", "0.05")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "lake" / "mft_features" / "by_date"
+    assert len(list(folder.iterdir())) == 8
+    first, last = (
+        pl.read_parquet(folder / f"day-{day}" / "timeframe-1h" / "_manifests" / "okex-swap.parquet")
+        for day in ("2024-08-08", "2024-08-14")
+    )
+    assert last["features_with_values"].max() > first["features_with_values"].max() + 20
+    assert last["null_history"].max() < first["null_history"].max()
 
 
 def test_the_same_days_again_are_a_no_op_that_says_so(finished):

@@ -28,7 +28,6 @@ from tickhandler_dagster.market.bar_kinds import BarKind
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import InvalidInput
-from tickhandler_dagster.market.mft.catalog import MFT_TIMEFRAMES
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.partitions.grid import VENUE, Grid, build_grid
@@ -54,6 +53,9 @@ _LONG_TYPES = (
 
 _LONG_TIMEFRAMES = (Timeframe.H1, Timeframe.H4, Timeframe.H24)
 """What a long demo makes: simulated trades are too few for every minute to have one."""
+
+_SHORT_TIMEFRAMES = (Timeframe.M1, Timeframe.H1, Timeframe.H24)
+"""Features of a short demo: minutes are warm after two days, hours in part, days not at all."""
 
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -193,7 +195,7 @@ def plan_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
     for venue in demo.venues:
         yield DemoRun(str(venue), (exchange_catalog.KEY,))
     yield from _long_runs(demo, grid) if demo.is_long else _short_runs(demo, grid)
-    timeframes = _LONG_TIMEFRAMES if demo.is_long else MFT_TIMEFRAMES
+    timeframes = _LONG_TIMEFRAMES if demo.is_long else _SHORT_TIMEFRAMES
     for venue in demo.venues:
         yield _all_days(demo, venue, tuple(map(mft_key, timeframes)))
 
