@@ -27,6 +27,7 @@ CORE_COLUMNS = (
     "available_at",
     "status",
     "is_final",
+    "gap_ms",
     "open",
     "high",
     "low",

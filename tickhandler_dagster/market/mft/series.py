@@ -16,6 +16,7 @@ CANDLE_COLUMNS = (
     "available_at",
     "status",
     "is_final",
+    "gap_ms",
     "open",
     "high",
     "low",
@@ -65,7 +66,8 @@ def bar_series(
         allow_gaps: Bars that touch a gap count like bars without trades.
 
     Shape: one row per element of `ts_open`. Beside the candles' columns:
-        `is_valid` the bar is there, final and observed (or a gap, where gaps are allowed);
+        `is_valid` the bar is there, final, observed and without a reported gap in it (or any of
+        these gaps, where gaps are allowed);
         `is_traded` it has a trade; `price` its close, else the last close before it; `bar_open`,
         `bar_high`, `bar_low` of the trades, else `price`; `log_return` of `price`, 0 without
         trades, null where either end is unknown; `base_volume`, `quote_volume`, `buys`, `sells`,
@@ -75,7 +77,9 @@ def bar_series(
     bars = pl.DataFrame({"ts_open": ts_open}).join(
         candles, on="ts_open", how="left", maintain_order="left"
     )
-    used = pl.lit(value=True) if allow_gaps else pl.col("status").is_in(USED_STATUSES)
+    # A bar that traded beside a gap has a status of trades: what it missed nobody knows.
+    is_whole = pl.col("status").is_in(USED_STATUSES) & (pl.col("gap_ms").fill_null(0) == 0)
+    used = pl.lit(value=True) if allow_gaps else is_whole
     return (
         bars.with_columns(
             is_valid=pl.col("status").is_not_null()
