@@ -158,6 +158,7 @@ def _bars(
         pl.col(*moments).cast(pl.Datetime("us", "UTC")),
         status=pl.lit("traded"),
         is_final=pl.lit(value=True),
+        gap_ms=pl.lit(0.0),
         funding_interval_h=pl.lit(8.0),
     )
 
