@@ -177,6 +177,8 @@ def _run_all(
             partition_key=None if run.last else run.partition,
             tags=run.tags,
             asset_selection=list(run.keys),
+            # the lines of a range run would break the bars on the screen
+            run_config={"loggers": {"console": {"config": {"log_level": settings.log_level}}}},
             raise_on_error=False,
         )
         screen.finish(run.title, result)
