@@ -1,8 +1,7 @@
 """How a stored table is described: one `Table`, from which schema, check and docs follow.
 
-What belongs here: the vocabulary. The tables themselves are in `raw_tables.py`,
-`instruments_table.py`, `manifest_table.py` and `candle_table.py`; the Pandera schema is derived in
-`pandera_schemas.py`.
+What belongs here: the vocabulary. The tables themselves are in `raw_tables.py` and the modules
+named `…_table.py`; the Pandera schema is derived in `schema_check.py`.
 """
 
 from __future__ import annotations

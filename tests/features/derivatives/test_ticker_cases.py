@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 
 import numpy as np
 import pytest
 
 from tickhandler_dagster.market.bars.ticker import DerivativeKind, NearContract, TickerDay
-from tickhandler_dagster.market.bars.ticker_ticks import TickerTicks, ticker_concatenated
 from tickhandler_dagster.market.bars.units import ContractTerms
 from tickhandler_dagster.market.days import US_PER_DAY
 from tickhandler_dagster.market.errors import CorruptData
@@ -185,11 +183,3 @@ def test_only_rows_before_the_day_prime_it(ticker):
         TickerDay(DayGrid(START), PERPETUAL).prime(
             ticker.arrays([ticker.Row(START, START, mark_price=1.0)])
         )
-
-
-def test_parts_of_a_ticker_make_the_whole(ticker):
-    ticks = ticker.arrays(ticker.random_rows(2, 40))
-    whole = ticker_concatenated([ticks.take(slice(0, 9)), ticks.take(slice(9, None))])
-    assert ticker_concatenated([ticks]) is ticks
-    for field in fields(TickerTicks):
-        np.testing.assert_array_equal(getattr(whole, field.name), getattr(ticks, field.name))

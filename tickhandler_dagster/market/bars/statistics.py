@@ -1,7 +1,7 @@
 """The sufficient statistics of traded bars: stored at 15 s, every larger bar follows.
 
 What belongs here: names, and the value that holds one array per name. What does not: how they are
-computed from trades (`base.py`), merged (`rollup.py`) or turned into ratios (`derive.py`).
+computed from trades (`base.py`), merged (`rollup.py`) or turned into ratios (`features/`).
 """
 
 from __future__ import annotations

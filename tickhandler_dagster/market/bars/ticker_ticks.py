@@ -6,7 +6,6 @@ of the ticker at a bar's end (`ticker.py`) and the times of funding (`funding.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -85,15 +84,3 @@ def ticker_by_arrival(ticks: TickerTicks) -> TickerTicks:
     if not bool((np.diff(ticks.local_timestamp) < 0).any()):
         return ticks
     return ticks.take(np.argsort(ticks.local_timestamp, kind="stable"))
-
-
-def ticker_concatenated(parts: Sequence[TickerTicks]) -> TickerTicks:
-    """The parts one after the other; at least one."""
-    if len(parts) == 1:
-        return parts[0]
-    return TickerTicks(
-        *(
-            np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(TickerTicks)
-        )
-    )
