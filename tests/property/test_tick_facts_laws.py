@@ -13,7 +13,7 @@ from tickhandler_dagster.adapters.manifest_json import row_from_json, row_to_jso
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import US_PER_DAY, day_start_us
 from tickhandler_dagster.market.manifest_table import ManifestRow
-from tickhandler_dagster.market.states import DataState
+from tickhandler_dagster.market.states import INGEST_STATES
 from tickhandler_dagster.market.tables import TIMESTAMP
 from tickhandler_dagster.market.tick_facts import TickFacts, facts_of
 from tickhandler_dagster.market.venues import VenueId
@@ -45,7 +45,7 @@ def test_facts_of_parts_add_up(rows, cut):
 @given(
     count=st.integers(0, 2**60),
     text=st.none() | st.text(),
-    state=st.sampled_from(DataState),
+    state=st.sampled_from(INGEST_STATES),
     moments=st.tuples(*[MOMENT] * 6),
 )
 def test_a_row_survives_the_footer(count, text, state, moments):

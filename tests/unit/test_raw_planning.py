@@ -20,7 +20,7 @@ from tickhandler_dagster.market.planning import (
     plan_raw_files,
     unfetched_row,
 )
-from tickhandler_dagster.market.states import DataState
+from tickhandler_dagster.market.states import INGEST_STATES, DataState
 from tickhandler_dagster.market.venues import VenueId
 
 DAY = dt.date(2024, 8, 8)
@@ -99,7 +99,7 @@ def test_the_grouping_policy_is_total():
 @pytest.mark.parametrize("force", [False, True])
 @given(
     groups=st.sets(st.sampled_from(GroupSymbol)),
-    states=st.dictionaries(st.sampled_from(sorted(KINDS)), st.sampled_from(DataState)),
+    states=st.dictionaries(st.sampled_from(sorted(KINDS)), st.sampled_from(INGEST_STATES)),
 )
 def test_every_expected_instrument_is_planned_once(data_type, force, groups, states):
     manifest = [row for name, state in states.items() for row in rows(state, (name,), data_type)]
@@ -139,7 +139,7 @@ def test_settled_rows_are_kept_and_force_asks_for_all():
     assert len(plan(DataType.TRADES, manifest=present, force=True).jobs) == 4
 
 
-@pytest.mark.parametrize("state", [state for state in DataState if state.is_missing])
+@pytest.mark.parametrize("state", [state for state in INGEST_STATES if state.is_missing])
 def test_missing_rows_are_asked_for_again(state):
     manifest = [*rows(DataState.PRESENT)[1:], *rows(state, ("BTC-PERPETUAL",))]
     jobs = plan(DataType.TRADES, manifest=manifest).jobs

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tickhandler_dagster.market.states import DataState
+from tickhandler_dagster.market.states import INGEST_STATES, DataState
 from tickhandler_dagster.market.tables import Bounds, Column, RowRule, Table
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
@@ -51,7 +51,7 @@ CANDLE_MANIFEST_TABLE = Table(
             "trades_state",
             _STRING,
             "State of the day's raw trades.",
-            bounds=Bounds(one_of=tuple(DataState)),
+            bounds=Bounds(one_of=INGEST_STATES),
         ),
         _bars("bars", "Bars in the file."),
         _bars("traded", "Bars with a trade."),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from tickhandler_dagster.market.candle_manifest_table import CANDLE_MANIFEST_TABLE
 from tickhandler_dagster.market.candle_state_table import CANDLE_STATE_TABLE
 from tickhandler_dagster.market.candle_table import CANDLE_TABLE
+from tickhandler_dagster.market.completeness_table import COMPLETENESS_TABLE
 from tickhandler_dagster.market.features.dictionary import bounds_text
 from tickhandler_dagster.market.features.registry import FEATURES
 from tickhandler_dagster.market.information_bar_manifest_table import INFORMATION_BAR_MANIFEST_TABLE
@@ -21,6 +22,9 @@ from tickhandler_dagster.market.mft_manifest_table import MFT_MANIFEST_TABLE
 from tickhandler_dagster.market.mft_set_table import MFT_SET_MANIFEST_TABLE
 from tickhandler_dagster.market.options_surface_manifest_table import OPTIONS_SURFACE_MANIFEST_TABLE
 from tickhandler_dagster.market.options_surface_table import OPTIONS_SURFACE_TABLE
+from tickhandler_dagster.market.quality.findings import FINDINGS_TABLE
+from tickhandler_dagster.market.quality.gaps import GAPS_TABLE
+from tickhandler_dagster.market.quality.tick_audit_table import TICK_AUDIT_TABLE
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
 from tickhandler_dagster.market.tables import Column, Table
 
@@ -46,6 +50,10 @@ def stored_tables() -> tuple[Table, ...]:
         INSTRUMENTS_TABLE,
         *(table.stored for table in RAW_TABLES.values()),
         MANIFEST_TABLE,
+        TICK_AUDIT_TABLE,
+        GAPS_TABLE,
+        FINDINGS_TABLE,
+        COMPLETENESS_TABLE,
         OPTIONS_SURFACE_TABLE,
         OPTIONS_SURFACE_MANIFEST_TABLE,
         *_BARS,

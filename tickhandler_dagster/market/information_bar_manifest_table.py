@@ -16,7 +16,7 @@ import polars as pl
 
 from tickhandler_dagster.market.bar_kinds import BarKind
 from tickhandler_dagster.market.bars.thresholds import ThresholdState
-from tickhandler_dagster.market.states import DataState
+from tickhandler_dagster.market.states import INGEST_STATES, DataState
 from tickhandler_dagster.market.tables import Bounds, Column, RowRule, Table
 from tickhandler_dagster.market.venues import VenueId
 
@@ -43,7 +43,7 @@ INFORMATION_BAR_MANIFEST_TABLE = Table(
             "trades_state",
             _STRING,
             "State of the day's raw trades.",
-            bounds=Bounds(one_of=tuple(DataState)),
+            bounds=Bounds(one_of=INGEST_STATES),
         ),
         Column(
             "threshold_state",

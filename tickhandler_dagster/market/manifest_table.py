@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from tickhandler_dagster.market.data_types import DataType
-from tickhandler_dagster.market.states import DataState
+from tickhandler_dagster.market.states import INGEST_STATES, DataState
 from tickhandler_dagster.market.tables import TIMESTAMP, Bounds, Column, Table
 from tickhandler_dagster.market.venues import VenueId
 
@@ -48,7 +48,7 @@ MANIFEST_TABLE = Table(
         _text(
             "source_symbol", "Symbol of the file it came in: its own, or a group such as OPTIONS."
         ),
-        Column("state", _STRING, "State of the data.", bounds=Bounds(one_of=tuple(DataState))),
+        Column("state", _STRING, "State of the data.", bounds=Bounds(one_of=INGEST_STATES)),
         _text("reason", "Why the state is what it is, in one sentence.", is_nullable=True),
         _count("source_rows", "Rows the vendor's file held for the instrument."),
         _count("rows", "Rows in the lake."),

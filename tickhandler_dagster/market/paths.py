@@ -228,6 +228,69 @@ class QuarantinedFile(_Stored):
     source_symbol: str
 
 
+@dataclass(frozen=True, slots=True)
+class TickAuditFile(_Stored):
+    """What one look at every file of a raw partition found."""
+
+    form = "raw_tick_data/by_date/day-{date}/data_type-{data_type}/_audits/{venue}.parquet"
+
+    date: dt.date
+    data_type: DataType
+    venue: VenueId
+
+
+@dataclass(frozen=True, slots=True)
+class TickGapsFile(_Stored):
+    """The known holes of a raw partition."""
+
+    form = "raw_tick_data/by_date/day-{date}/data_type-{data_type}/_gaps/{venue}.parquet"
+
+    date: dt.date
+    data_type: DataType
+    venue: VenueId
+
+
+@dataclass(frozen=True, slots=True)
+class FindingsFile(_Stored):
+    """Broken rules of a source (a data type, candles, klines …) on a venue and day."""
+
+    form = "findings/by_date/day-{date}/venue-{venue}/{name}.parquet"
+
+    date: dt.date
+    venue: VenueId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompletenessFile(_Stored):
+    """The state of everything a venue should have on a day."""
+
+    form = "completeness/by_date/day-{date}/venue-{venue}/completeness.parquet"
+
+    date: dt.date
+    venue: VenueId
+
+
+@dataclass(frozen=True, slots=True)
+class KlineDifferencesFile(_Stored):
+    """Minutes in which our bars and the venue's klines differ."""
+
+    form = "kline_differences/by_date/day-{date}/venue-{venue}/differences.parquet"
+
+    date: dt.date
+    venue: VenueId
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionsFile(_Stored):
+    """What the vendor has today of the files that were taken on a day."""
+
+    form = "revisions/by_date/day-{date}/venue-{venue}/revisions.parquet"
+
+    date: dt.date
+    venue: VenueId
+
+
 LakeObject: TypeAlias = (
     CatalogFile
     | InstrumentsFile
@@ -246,6 +309,12 @@ LakeObject: TypeAlias = (
     | OptionsSurfaceManifest
     | QuarantinedRows
     | QuarantinedFile
+    | TickAuditFile
+    | TickGapsFile
+    | FindingsFile
+    | CompletenessFile
+    | KlineDifferencesFile
+    | RevisionsFile
 )
 
 KINDS: tuple[type[LakeObject], ...] = (
@@ -266,6 +335,12 @@ KINDS: tuple[type[LakeObject], ...] = (
     OptionsSurfaceFile,
     QuarantinedRows,
     QuarantinedFile,
+    TickAuditFile,
+    TickGapsFile,
+    FindingsFile,
+    CompletenessFile,
+    KlineDifferencesFile,
+    RevisionsFile,
 )
 
 _PARTS: Mapping[str, tuple[str, Callable[[str], Any]]] = MappingProxyType(

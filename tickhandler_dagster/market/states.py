@@ -1,4 +1,4 @@
-"""The state of one instrument's data of one type on one day: exactly one of eight, never a guess.
+"""The state of one instrument's data of one type on one day: exactly one, never a guess.
 
 What does not belong here: who decides the state (`planning.py` before the request, `adapters` after
 it).
@@ -20,17 +20,26 @@ class DataState(StrEnum):
     INCIDENT = "incident"
     FAILED = "failed"
     QUARANTINED = "quarantined"
+    PARTIAL = "partial"
+    NOT_INGESTED = "not_ingested"
 
     @property
     def is_settled(self) -> bool:
         """Asking the vendor again would bring nothing new."""
-        return self in {DataState.PRESENT, DataState.EMPTY, DataState.NOT_LISTED}
+        return self in _SETTLED
 
     @property
     def is_missing(self) -> bool:
-        """Data should be there and is not."""
-        return self not in {DataState.PRESENT, DataState.EMPTY, DataState.NOT_LISTED}
+        """Data should be there and is not; what is there with holes is `PARTIAL`, not missing."""
+        return self not in _SETTLED
 
+
+_SETTLED = frozenset({DataState.PRESENT, DataState.PARTIAL, DataState.EMPTY, DataState.NOT_LISTED})
+
+INGEST_STATES: tuple[DataState, ...] = tuple(
+    state for state in DataState if state not in {DataState.PARTIAL, DataState.NOT_INGESTED}
+)
+"""What the manifest of an ingest can say: it knows no holes, and nothing of what nobody asked."""
 
 STATE_MEANINGS: dict[DataState, str] = {
     DataState.PRESENT: "a verified file is in the lake",
@@ -41,4 +50,6 @@ STATE_MEANINGS: dict[DataState, str] = {
     DataState.INCIDENT: "the vendor reports an incident for the time and has no file",
     DataState.FAILED: "the request failed; the next run tries again",
     DataState.QUARANTINED: "a file came and breaks the format; it is kept aside",
+    DataState.PARTIAL: "a verified file is in the lake and is known to have holes",
+    DataState.NOT_INGESTED: "the vendor should have it and no run has asked for it",
 }

@@ -44,6 +44,8 @@ STATE_COLOURS: Mapping[DataState, str] = MappingProxyType(
         DataState.INCIDENT: "#E69F00",
         DataState.FAILED: "#D55E00",
         DataState.QUARANTINED: "#CC79A7",
+        DataState.PARTIAL: "#9AD14B",
+        DataState.NOT_INGESTED: "#FFFFFF",
     }
 )
 

@@ -1,7 +1,7 @@
 """Windows and named sets of features as a YAML file or a variable gives them.
 
 What belongs here: from texts and mappings to values, and back to the text that a child process is
-given. What does not: reading files and the environment (`settings.py`).
+given. What does not: reading files and the environment (`settings/`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The windows of mid-frequency features, in bars.
 
-What belongs here: the defaults and their rules. A YAML file may replace any of them (`settings.py`
+What belongs here: the defaults and their rules. A YAML file may replace any of them (`settings/`
 reads it); names of columns carry the window, so that another window is another column.
 """
 

@@ -1,7 +1,7 @@
-"""Every rule a vendor file and its rows are held to, with its severity: one table.
+"""Every rule that files, rows, universes and bars are held to, with its severity: one table.
 
 What does not belong here: how a rule is computed (`file_rules.py`, `row_rules.py`, `tick_csv.py`,
-`adapters/tick_files.py`).
+`adapters/tick_files.py`, the audits) and what an installation makes of it (`policy.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ class Severity(StrEnum):
     """The file is kept aside whole; its instruments are `quarantined`."""
     QUARANTINE = "quarantine"
     """The row is kept aside with the rule's name; the rest of the file is used."""
+    WARN = "warn"
+    """The data is used, and somebody should look."""
+    INFO = "info"
+    """The data is used; the number stands in the findings."""
 
 
 class RuleName(StrEnum):
@@ -39,6 +43,28 @@ class RuleName(StrEnum):
     OUT_OF_BOUNDS = "out_of_bounds"
     CLOCKS_APART = "clocks_apart"
     DUPLICATE_ID = "duplicate_id"
+    UNSORTED_LEVELS = "unsorted_levels"
+    ROWS_NOT_CONSERVED = "rows_not_conserved"
+    LOST_TRADE_IDS = "lost_trade_ids"
+    SILENCE = "silence"
+    VENUE_SILENCE = "venue_silence"
+    RESNAPSHOT = "resnapshot"
+    OFF_PRICE_GRID = "off_price_grid"
+    OUT_OF_ORDER = "out_of_order"
+    UNKNOWN_SIDE = "unknown_side"
+    CROSSED_BOOK = "crossed_book"
+    WIDE_SPREAD = "wide_spread"
+    REVERTING_JUMP = "reverting_jump"
+    TRADE_OUTSIDE_QUOTES = "trade_outside_quotes"
+    UNUSUAL_ROW_COUNT = "unusual_row_count"
+    UNUSUAL_INSTRUMENT_COUNT = "unusual_instrument_count"
+    NO_CONTRACT_TERMS = "no_contract_terms"
+    ROLL_UP_DIFFERS = "roll_up_differs"
+    SPOT_PERPETUAL_APART = "spot_perpetual_apart"
+    AWAY_FROM_INDEX = "away_from_index"
+    KLINE_MISSING = "kline_missing"
+    KLINE_PRICE_DIFFERS = "kline_price_differs"
+    KLINE_VOLUME_DIFFERS = "kline_volume_differs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +116,70 @@ RULES: Mapping[RuleName, Rule] = MappingProxyType(
         ),
         RuleName.DUPLICATE_ID: Rule(
             Severity.QUARANTINE, "an earlier row of the file has the same event id"
+        ),
+        RuleName.UNSORTED_LEVELS: Rule(
+            Severity.QUARANTINE, "the levels of a book side are not in the order of their prices"
+        ),
+        RuleName.ROWS_NOT_CONSERVED: Rule(
+            Severity.FAIL, "rows of the vendor's file are neither in the lake nor in quarantine"
+        ),
+        RuleName.LOST_TRADE_IDS: Rule(
+            Severity.WARN, "trade numbers that count up by one skip some"
+        ),
+        RuleName.SILENCE: Rule(
+            Severity.WARN, "no row came for longer than the instrument's own rate explains"
+        ),
+        RuleName.VENUE_SILENCE: Rule(
+            Severity.WARN, "no row of any instrument of the venue came for a while"
+        ),
+        RuleName.RESNAPSHOT: Rule(
+            Severity.WARN, "the book was sent whole again inside the day, as after a reconnect"
+        ),
+        RuleName.OFF_PRICE_GRID: Rule(
+            Severity.WARN, "a price is no multiple of the price step the catalogue has for the day"
+        ),
+        RuleName.OUT_OF_ORDER: Rule(
+            Severity.INFO, "a row's exchange time lies before that of the row above it"
+        ),
+        RuleName.UNKNOWN_SIDE: Rule(Severity.INFO, "the taker's side of a trade is unknown"),
+        RuleName.CROSSED_BOOK: Rule(
+            Severity.INFO, "the best bid is not below the best ask; bars leave such states out"
+        ),
+        RuleName.WIDE_SPREAD: Rule(
+            Severity.INFO, "the spread is more than fifty times the day's median"
+        ),
+        RuleName.REVERTING_JUMP: Rule(
+            Severity.INFO, "the mid jumped by ten times its usual change and came back"
+        ),
+        RuleName.TRADE_OUTSIDE_QUOTES: Rule(
+            Severity.INFO, "a trade lies beyond the last quotes by more than their spread"
+        ),
+        RuleName.UNUSUAL_ROW_COUNT: Rule(
+            Severity.WARN, "the day has far more or fewer rows than its weekdays before"
+        ),
+        RuleName.UNUSUAL_INSTRUMENT_COUNT: Rule(
+            Severity.WARN, "the venue lists far more or fewer instruments than the day before"
+        ),
+        RuleName.NO_CONTRACT_TERMS: Rule(
+            Severity.INFO, "what a contract is worth is unknown, so its volumes have no unit"
+        ),
+        RuleName.ROLL_UP_DIFFERS: Rule(
+            Severity.FAIL, "a stored bar is not what the 15 s bars inside it add up to"
+        ),
+        RuleName.SPOT_PERPETUAL_APART: Rule(
+            Severity.WARN, "spot and perpetual of one asset closed bars far from each other"
+        ),
+        RuleName.AWAY_FROM_INDEX: Rule(
+            Severity.WARN, "bars closed far from the index price the venue gives"
+        ),
+        RuleName.KLINE_MISSING: Rule(
+            Severity.WARN, "a minute traded here or in the venue's klines, not in both"
+        ),
+        RuleName.KLINE_PRICE_DIFFERS: Rule(
+            Severity.WARN, "a price of the bar is not that of the venue's own kline"
+        ),
+        RuleName.KLINE_VOLUME_DIFFERS: Rule(
+            Severity.WARN, "volume or trades of the bar are not those of the venue's own kline"
         ),
     }
 )

@@ -1,0 +1,1 @@
+"""What happens without somebody pressing a button: sensors that alert, jobs that repair."""
