@@ -35,9 +35,17 @@ def cells(table, **values):
             found.append(str(START + 5_000_000))
         elif column.bounds.one_of:
             found.append(column.bounds.one_of[0])
+        elif "_price_" in column.name:
+            found.append(str(level_price(column.name)))
         else:
             found.append({pl.Boolean(): "true", pl.Float64(): "1.5"}.get(column.dtype, "text"))
     return found
+
+
+def level_price(name):
+    """Asks above 100, the best first, and bids below it."""
+    side, _, level = name.split("_")
+    return 100 + int(level) * (0.5 if side == "ask" else -0.5)
 
 
 def block(table, *rows):
@@ -89,6 +97,27 @@ def test_a_number_beyond_its_bounds_is_kept_out(data_type):
         is_positive = column.name in table.positive
         reason = RuleName.NOT_POSITIVE if is_positive else RuleName.OUT_OF_BOUNDS
         assert (kept.height, kept_out[REASON].to_list()) == (1, [reason])
+
+
+@pytest.mark.parametrize("data_type", [DataType.BOOK_SNAPSHOT_5, DataType.BOOK_SNAPSHOT_25])
+@pytest.mark.parametrize(
+    ("values", "is_kept"),
+    [
+        ({}, True),
+        ({"ask_price_2": 102.5}, False),  # above the third
+        ({"ask_price_2": 100.5}, False),  # that of the first
+        ({"bid_price_3": 99.7}, False),
+        ({"bid_price_4": "", "bid_price_5": ""}, True),  # the book ends
+        ({"ask_price_2": "", "ask_price_3": 100.4}, False),  # an empty level between
+        ({"ask_price_2": "", "ask_price_3": 101.5}, True),
+    ],
+)
+def test_levels_that_are_not_in_the_order_of_their_prices_are_kept_out(data_type, values, is_kept):
+    table = RAW_TABLES[data_type]
+    frame = grammar(table).parse(block(table, cells(table, **values)))
+    kept, kept_out = split_rows(frame, table)
+    assert kept.height == is_kept
+    assert kept_out[REASON].to_list() == ([] if is_kept else [RuleName.UNSORTED_LEVELS])
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999"])

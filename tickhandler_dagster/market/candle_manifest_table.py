@@ -56,7 +56,7 @@ CANDLE_MANIFEST_TABLE = Table(
         _bars("bars", "Bars in the file."),
         _bars("traded", "Bars with a trade."),
         _bars("no_trade", "Observed bars without a trade."),
-        _bars("vendor_gap", "Bars without a trade that overlap a gap the vendor reports."),
+        _bars("vendor_gap", "Bars without a trade that overlap a gap in the vendor's data."),
         _bars("not_ingested", "Bars whose trades are not in the lake."),
         _bars("final_bars", "Bars that no file still to come can change."),
         _count("trades", "Trades in the bars: the sum of trade_count.", "trades"),

@@ -137,6 +137,8 @@ def _field_metadata(column: Column) -> dict[str, str]:
 def _plain(dtype: pa.DataType) -> pa.DataType:
     if pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype):
         return pa.string()
+    if pa.types.is_large_binary(dtype) or pa.types.is_binary_view(dtype):
+        return pa.binary()
     if pa.types.is_large_list(dtype) or pa.types.is_list(dtype):
         return pa.list_(_plain(dtype.value_type))
     return dtype

@@ -33,8 +33,10 @@ from tickhandler_dagster.pipeline.candle_channels import (
     Manifest,
     present,
 )
+from tickhandler_dagster.pipeline.candle_gaps import CellGaps
 from tickhandler_dagster.pipeline.candle_listing import Listing, day_of_venue
 
+_BOOK = (Channel.TOP, Channel.LEVELS)
 _BESIDE_TRADES = (Channel.LEVELS, Channel.TOP, Channel.TICKER, Channel.LIQUIDATIONS)
 
 
@@ -103,11 +105,12 @@ def instrument_days(
             remedy=f"Run: {materialize('raw_ticks/trades', cell)}",
         )
     venue_day = day_of_venue(cell, catalog)
+    gaps = CellGaps(lake, cell)
     listed = universe.filter(pl.col("data_types").list.contains(DataType.TRADES.value))
     own = {terms["instrument_key"]: terms for terms in listed.iter_rows(named=True)}
     strays = _strays(lake, cell, manifests.of(DataType.TRADES), known=set(own))
     return [
-        _instrument_day(Listing(venue_day, terms, is_stray=key in strays), manifests)
+        _instrument_day(Listing(venue_day, terms, is_stray=key in strays), manifests, gaps)
         for key, terms in sorted({**own, **strays}.items())
         if _state(on_the_day, key) is not DataState.NOT_LISTED
     ]
@@ -137,7 +140,7 @@ def _strays(
     return found
 
 
-def _instrument_day(listing: Listing, manifests: CellManifests) -> InstrumentDay:
+def _instrument_day(listing: Listing, manifests: CellManifests, gaps: CellGaps) -> InstrumentDay:
     before, on_the_day, after = manifests.of(DataType.TRADES)
     state = DataState.EMPTY if listing.is_stray else _state(on_the_day, listing.key)
     is_ingested = state in {DataState.PRESENT, DataState.EMPTY}
@@ -155,7 +158,12 @@ def _instrument_day(listing: Listing, manifests: CellManifests) -> InstrumentDay
         closing=_closing(listing, manifests, channels),
         clock=_clock(own),
         is_ingested=is_ingested,
-        gaps=listing.venue_day.gaps,
+        gaps=(*listing.venue_day.gaps, *gaps.of(DataType.TRADES, listing.key)),
+        book_gaps={
+            channel: (*listing.venue_day.gaps, *gaps.of(channels[channel].data_type, listing.key))
+            for channel in _BOOK
+            if channel in channels
+        },
         sources=_sources(
             (previous, own, following),
             _source_sha256(on_the_day, listing.key) if is_ingested else None,

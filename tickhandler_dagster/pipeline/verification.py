@@ -1,8 +1,8 @@
 """Reading back what a partition stored and holding it against its table.
 
-What belongs here: which objects are read. The rules are the tables' (`market`), what a failure
-means is `checks/`. Files are read in batches: a check of a day with forty million rows needs the
-memory of one batch.
+What belongs here: which objects are read; raw ticks, which are read once in their life, are the
+work of `tick_audits.py`. The rules are the tables' (`market`), what a failure means is `checks/`.
+Files are read in batches: a check of a day with forty million rows needs the memory of one batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from tickhandler_dagster.market.information_bar_manifest_table import (
 )
 from tickhandler_dagster.market.information_bar_table import INFORMATION_BAR_TABLE
 from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
-from tickhandler_dagster.market.manifest_table import ManifestRow
 from tickhandler_dagster.market.mft_manifest_table import MFT_MANIFEST_TABLE
 from tickhandler_dagster.market.paths import (
     CandleFile,
@@ -33,11 +32,8 @@ from tickhandler_dagster.market.paths import (
     InstrumentsFile,
     LakeObject,
     MftFile,
-    RawTickFile,
 )
-from tickhandler_dagster.market.raw_tables import RAW_TABLES
 from tickhandler_dagster.market.schema_check import SchemaCheck, SchemaFailure, SchemaReport
-from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.tables import Table
 from tickhandler_dagster.market.timeframes import Timeframe
 
@@ -58,21 +54,6 @@ def verify_stored(
     check = SchemaCheck(table)
     return check.run(
         (subject, batch) for subject, item in items for batch in read_batches(lake, item)
-    )
-
-
-def verify_raw_ticks(lake: Lake, rows: Iterable[ManifestRow]) -> SchemaReport:
-    """All broken rules over the files that the manifest rows of one data type call present."""
-    present = [row for row in rows if row.state is DataState.PRESENT]
-    if not present:
-        return SchemaReport()
-    return verify_stored(
-        lake,
-        RAW_TABLES[present[0].data_type].stored,
-        (
-            (row.instrument_key, RawTickFile(row.date, row.data_type, row.instrument_key))
-            for row in present
-        ),
     )
 
 

@@ -22,6 +22,7 @@ from tickhandler_dagster.market.bars.resilience import Resilience
 from tickhandler_dagster.market.bars.second_grid import SecondGrid
 from tickhandler_dagster.market.bars.top_book import TopBook
 from tickhandler_dagster.market.features.family import DayGrid, FamilyDay
+from tickhandler_dagster.market.features.feature import Channel
 
 
 class QuotesOfDay:
@@ -44,7 +45,7 @@ class QuotesOfDay:
         *,
         is_quote_feed: bool,
     ) -> None:
-        gaps = [(span.start, span.end) for span in facts.gaps]
+        gaps = [(span.start, span.end) for span in facts.gaps_of(Channel.TOP)]
         self._seconds = seconds
         self._book = TopBook(grid, facts.terms, is_quote_feed=is_quote_feed, gaps=gaps)
         self._micro = MicroPrice(grid, facts.tick_size, memory=memory.micro_price, gaps=gaps)
@@ -93,7 +94,7 @@ class LevelsOfDay:
     """
 
     def __init__(self, facts: DayFacts, grid: DayGrid, memory: DayMemory, *, depth: int) -> None:
-        gaps = [(span.start, span.end) for span in facts.gaps]
+        gaps = [(span.start, span.end) for span in facts.gaps_of(Channel.LEVELS)]
         self._memory = memory.order_flow
         self._levels = BookLevels(grid, facts.terms, depth=depth)
         self._flow = (

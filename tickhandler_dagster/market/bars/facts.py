@@ -6,13 +6,14 @@ what becomes of them (`frame.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tickhandler_dagster.market.bars.base import PreviousTrade
 from tickhandler_dagster.market.bars.grid import Span
 from tickhandler_dagster.market.bars.status import Closing
 from tickhandler_dagster.market.bars.units import ContractTerms
+from tickhandler_dagster.market.features.feature import Channel
 from tickhandler_dagster.market.venues import VenueId
 
 KERNEL_VERSION = "2"
@@ -52,7 +53,8 @@ class DayFacts:
         closing: Which neighbouring files are in.
         clock: `exchange`, or `local` where the venue gives no exchange time.
         is_ingested: The day's trades are in the lake, or are known to be none.
-        gaps: Spans for which the vendor reports missing data.
+        gaps: Spans in which trades are missing: incidents the vendor reports, and known holes.
+        book_gaps: The same of the best quotes and of the book levels, as far as they are in use.
         previous: Last trade before the day; None where none is known.
         sources: The vendor's files.
         is_perpetual: It is a perpetual.
@@ -73,6 +75,7 @@ class DayFacts:
     clock: str = "exchange"
     is_ingested: bool = True
     gaps: Sequence[Span] = ()
+    book_gaps: Mapping[Channel, Sequence[Span]] = field(default_factory=dict)
     previous: PreviousTrade | None = None
     sources: Sources = Sources()
     is_perpetual: bool = False
@@ -82,3 +85,11 @@ class DayFacts:
     book_source: str | None = None
     quote_source: str | None = None
     has_memory: bool = False
+
+    def gaps_of(self, channel: Channel) -> Sequence[Span]:
+        """Spans in which rows of the best quotes or book levels are missing.
+
+        Best quotes without a feed of their own are the first level of the book.
+        """
+        levels = self.book_gaps.get(Channel.LEVELS, self.gaps)
+        return levels if channel is Channel.LEVELS else self.book_gaps.get(channel, levels)

@@ -29,7 +29,7 @@ from tickhandler_dagster.market.features.family import (
     arrival_column,
     cut_columns,
 )
-from tickhandler_dagster.market.features.feature import Merge
+from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
 from tickhandler_dagster.market.features.registry import (
     DELAYS_US,
     FEATURES,
@@ -94,7 +94,7 @@ def candle_frames(facts: DayFacts, parts: DayParts) -> dict[Timeframe, pl.DataFr
     ordered = sorted(parts.traded, key=lambda timeframe: timeframe.us)
     traded = [_with_trades(facts, timeframe, parts.traded[timeframe]) for timeframe in ordered]
     bars = pl.concat(traded).hstack(_dense_series(facts, traded, ordered, parts.found))
-    bars = _with_surface(_only_observed(bars), parts.surface)
+    bars = _with_surface(_without_book_gaps(_only_observed(bars), facts), parts.surface)
     bars = bars.select(_stored_columns(bars))
     bars = (
         with_derived(_never_one_row(bars))
@@ -258,6 +258,30 @@ def _only_observed(bars: pl.DataFrame) -> pl.DataFrame:
     return bars.with_columns(
         pl.when("is_observed").then(pl.col(name)).alias(name) for name in names
     )
+
+
+def _without_book_gaps(bars: pl.DataFrame, facts: DayFacts) -> pl.DataFrame:
+    """What a bar that touches a hole of the book says of the book is not known.
+
+    Not a shorter average: what the book was in the hole can be all that mattered in the bar.
+    """
+    for channel in facts.book_gaps:
+        opens, closes = (bars[name].to_physical().to_numpy() for name in ("ts_open", "ts_close"))
+        is_touched = overlap_us(opens, closes, facts.gaps_of(channel)) > 0
+        if is_touched.any():
+            whole = pl.Series(~is_touched)
+            bars = bars.with_columns(
+                pl.when(whole).then(pl.col(feature.name)).alias(feature.name)
+                for feature in _STORED
+                if _stands_on(feature, channel, facts) and feature.name in bars.columns
+            )
+    return bars
+
+
+def _stands_on(feature: Feature, channel: Channel, facts: DayFacts) -> bool:
+    """The feature needs the channel; levels serve for best quotes where there is no feed."""
+    serves_quotes = channel is Channel.LEVELS and Channel.TOP not in facts.book_gaps
+    return channel in feature.inputs or (serves_quotes and Channel.TOP in feature.inputs)
 
 
 def _with_surface(bars: pl.DataFrame, surface: Mapping[Timeframe, pl.DataFrame]) -> pl.DataFrame:

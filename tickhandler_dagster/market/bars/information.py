@@ -65,7 +65,7 @@ class TradesDay:
         terms: What its amounts are worth.
         closing: Which neighbouring files of trades are in.
         clock: `exchange`, or `local` where the venue gives no exchange time.
-        gaps: Spans for which the vendor reports missing data.
+        gaps: Spans in which trades are missing, reported or found.
         previous: Last trade before the day; None where none is known.
         sources: Hashes of the vendor's files of the day before and of the day.
         sources_after: Hash of the vendor's file of the day after; empty where there is none.

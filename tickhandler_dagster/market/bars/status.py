@@ -34,7 +34,7 @@ class BarStatus(StrEnum):
 BAR_STATUS_MEANINGS: dict[BarStatus, str] = {
     BarStatus.TRADED: "at least one trade",
     BarStatus.NO_TRADE: "the whole bar was observed and nobody traded",
-    BarStatus.VENDOR_GAP: "no trade is known, and the vendor reports a gap inside the bar",
+    BarStatus.VENDOR_GAP: "no trade is known, and a gap in the vendor's data lies inside the bar",
     BarStatus.NOT_INGESTED: "the instrument's trades of the day are not in the lake",
 }
 

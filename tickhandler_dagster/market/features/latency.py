@@ -133,14 +133,14 @@ LATENCY: tuple[Feature, ...] = (
     ),
     _count(
         name="disconnect_count",
-        formula="Outages reported by the vendor that begin in the bar.",
+        formula="Gaps in the trades that begin in the bar, reported by the vendor or found.",
         inputs=(Channel.FACTS,),
-        unit=count_of("outages"),
+        unit=count_of("gaps"),
         oracle="The vendor's incident reports",
     ),
     _entry(
         name="covered_ms",
-        formula="Observed time of the bar: listed, ingested and outside reported gaps.",
+        formula="Observed time of the bar: listed, ingested and outside known gaps.",
         inputs=(Channel.FACTS,),
         merge=Merge.DERIVED,
         unit=MS,

@@ -5,7 +5,7 @@ What does not belong here: duplicate ids, which need the whole file (`adapters/d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
@@ -79,9 +79,35 @@ def _broken_rules(table: RawTable) -> dict[RuleName, pl.Expr]:
         if column.name not in table.positive
         for outside in _outside(column)
     ]
+    unsorted = [
+        is_wrong
+        for side in ("ask", "bid")
+        for is_wrong in _out_of_order(_level_prices(table, side))
+    ]
+    if unsorted:
+        rules[RuleName.UNSORTED_LEVELS] = _any(unsorted)
     if bounded:
         rules[RuleName.OUT_OF_BOUNDS] = _any(bounded)
     return rules
+
+
+def _level_prices(table: RawTable, side: str) -> list[pl.Expr]:
+    """The prices of a book side, best first, so signed that they go up; none for other tables."""
+    sign = 1 if side == "ask" else -1
+    return [
+        sign * pl.col(column.name)
+        for column in table.stored.columns
+        if column.name.startswith(f"{side}_price_")
+    ]
+
+
+def _out_of_order(prices: Sequence[pl.Expr]) -> Iterator[pl.Expr]:
+    """Per level an expression that is true where its price is not beyond the last one before it.
+
+    Two levels of one price are one level; levels that are missing are passed over.
+    """
+    for place in range(1, len(prices)):
+        yield prices[place] <= pl.coalesce(prices[place - 1 :: -1])
 
 
 def _outside(column: Column) -> list[pl.Expr]:

@@ -61,6 +61,19 @@ TICK_AUDIT_TABLE = Table(
             unit="s",
             bounds=Bounds(ge=0, le=86_400),
         ),
+        Column(
+            "activity",
+            pl.Binary(),
+            "A bit per second of the day, first second first: a row arrived; null without rows.",
+            is_nullable=True,
+        ),
+        Column(
+            "pauses",
+            pl.Binary(),
+            "First row, last row and pauses of a minute and more: arrival and exchange times as"
+            " 64-bit microseconds, little endian; null without rows.",
+            is_nullable=True,
+        ),
         Column("first_trade_id", _I64, "Lowest number, where dense.", is_nullable=True),
         Column("last_trade_id", _I64, "Highest number, where dense.", is_nullable=True),
         Column(
@@ -90,6 +103,8 @@ class TickAudit:
     schema_failures: str | None = None
     longest_silence_us: int | None = None
     silence_start: dt.datetime | None = None
+    activity: bytes | None = None
+    pauses: bytes | None = None
     first_trade_id: int | None = None
     last_trade_id: int | None = None
     lost_trades: int | None = None
