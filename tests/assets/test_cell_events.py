@@ -11,6 +11,7 @@ from tickhandler_dagster.checks.outcomes import CheckOutcome
 from tickhandler_dagster.checks.policy import CheckName, check_specs
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import CorruptData, KeyLocked, RateLimited
+from tickhandler_dagster.market.quality.policy import Verdict
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.partitions.grid import build_grid, cells_of
 
@@ -20,8 +21,9 @@ RANGE = (f"{DAYS[0]}|binance", f"{DAYS[2]}|binance")
 CHECK = dg.AssetCheckKey(UP, "complete")
 
 
-def _outcome(number, *, has_passed=True, **more):
-    checks = (CheckOutcome(CheckName.COMPLETE, has_passed, {"n": dg.MetadataValue.int(number)}),)
+def _outcome(number, *, has_passed=True, verdict=None, **more):
+    metadata = {"n": dg.MetadataValue.int(number)}
+    checks = (CheckOutcome(CheckName.COMPLETE, has_passed, metadata, verdict),)
     return CellOutcome({"n": dg.MetadataValue.int(number)}, f"v{number}", checks=checks, **more)
 
 
@@ -71,9 +73,11 @@ class _Seen:
             ).records[0]
             self.numbers[partition] = record.asset_materialization.metadata["n"].value
         history = instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=50)
-        self.checks = {}
+        self.checks, self.severities = {}, {}
         for record in reversed(history):
             evaluation = record.event.dagster_event.event_specific_data if record.event else None
+            if isinstance(evaluation, dg.AssetCheckEvaluation):
+                self.severities[evaluation.partition] = evaluation.severity.value
             if isinstance(evaluation, dg.AssetCheckEvaluation) and evaluation.partition:
                 self.checks[evaluation.partition] = evaluation.passed
         failures = [event for event in result.all_events if event.is_step_failure]
@@ -99,6 +103,29 @@ def test_a_failed_warning_colours_the_check_and_stops_nothing():
     assert seen.is_success
     assert seen.materialized[DOWN] == {_cells()[0]}
     assert seen.checks == {_cells()[0]: False}
+
+
+def test_an_error_of_the_policy_has_its_severity_and_stops_nothing_either():
+    seen = _run(
+        lambda _: {UP: _outcome(1, has_passed=False, verdict=Verdict.ERROR)}, partition=_cells()[0]
+    )
+    assert seen.is_success
+    assert seen.materialized[DOWN] == {_cells()[0]}
+    assert seen.severities == {_cells()[0]: "ERROR"}
+
+
+def test_in_a_range_every_cell_has_its_severity_and_the_range_the_worst():
+    verdicts = {8: Verdict.WARNING, 9: Verdict.ERROR, 10: Verdict.IGNORE}
+
+    def work(cell):
+        verdict = verdicts[cell.date.day]
+        return {UP: _outcome(1, has_passed=verdict is Verdict.IGNORE, verdict=verdict)}
+
+    seen = _run(work, span=RANGE)
+    assert seen.is_success
+    assert [seen.severities[cell] for cell in _cells()[:2]] == ["WARN", "ERROR"]
+    assert seen.severities[None] == "ERROR"
+    assert seen.checks == dict(zip(_cells(), (False, False, True), strict=True))
 
 
 def test_nothing_there_is_not_materialized_and_not_followed():

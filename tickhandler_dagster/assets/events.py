@@ -1,8 +1,8 @@
 """How the outcomes of cells become Dagster events, for one cell or for a range in one run.
 
 What belongs here: recording. Dagster gives a run over many partitions one result for all of them;
-here every cell gets its own materialization and its own check evaluations. The private import is
-the only one of the project, and is why Dagster's version is pinned exactly.
+here every cell gets its own materialization and its own check evaluations. What is imported here of
+Dagster's private modules is why its version is pinned exactly.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 
-from tickhandler_dagster.assets.retries import as_dagster
+from tickhandler_dagster.assets.retries import ERROR_CLASS, as_dagster
 from tickhandler_dagster.checks.outcomes import CheckOutcome
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import (
@@ -49,6 +49,10 @@ class CellOutcome:
 # A partition key as a value of ours: its text is the key.
 Cell: TypeAlias = VenueDay | VenueId
 Outcomes: TypeAlias = Mapping[dg.AssetKey, CellOutcome]
+
+CELLS_THAT_FAILED = "cells that failed"
+"""Metadata that only the summary of a range has: its cells have evaluations of their own."""
+
 CellT = TypeVar("CellT", VenueDay, VenueId)
 Event: TypeAlias = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
@@ -210,9 +214,16 @@ def _declared_checks(done: Mapping[Cell, Outcomes]) -> Iterator[dg.AssetCheckRes
                 asset_key=key,
                 check_name=name,
                 passed=not bad,
-                severity=checks[0].severity,
-                metadata={"cells": len(checks), "cells that failed": bad},
+                severity=_worst_severity(checks),
+                metadata={"cells": len(checks), CELLS_THAT_FAILED: bad},
             )
+
+
+def _worst_severity(checks: Sequence[CheckOutcome]) -> dg.AssetCheckSeverity:
+    """Of the cells that failed: one error makes the range an error."""
+    severities = [check.severity for check in checks if not check.has_passed]
+    is_error = dg.AssetCheckSeverity.ERROR in severities
+    return dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
 
 
 def _keys(done: Mapping[Cell, Outcomes]) -> list[dg.AssetKey]:
@@ -241,6 +252,8 @@ def _summary(
             f"{len(found.failed)} of {cells} cells failed; the others are recorded and are not "
             f"done again.\n{lines}"
         ),
+        # The last is the one that stopped the range, where one did.
+        metadata={ERROR_CLASS: type(errors[-1]).__name__},
         allow_retries=False,
     )
 

@@ -4,15 +4,17 @@ What does not belong here: evaluating rules (`market`, `pipeline`) and recording
 (`assets/events.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
 from tickhandler_dagster.checks.policy import POLICY, CheckName
-from tickhandler_dagster.market.manifest_table import ManifestRow
+from tickhandler_dagster.market.quality.findings import Finding
+from tickhandler_dagster.market.quality.policy import QualityPolicy, Verdict
+from tickhandler_dagster.market.quality.rules import RuleName
+from tickhandler_dagster.market.quality.verdicts import verdict_of, worst
 from tickhandler_dagster.market.schema_check import SchemaReport
-from tickhandler_dagster.market.states import STATE_MEANINGS, DataState
 from tickhandler_dagster.pipeline.surface_inputs import OptionInput
 from tickhandler_dagster.reporting import markdown
 
@@ -25,16 +27,21 @@ class CheckOutcome:
         name: Which check.
         has_passed: What the name says is so.
         metadata: Shown beside the outcome.
+        verdict: The worst verdict of the quality policy; None where it does not decide.
     """
 
     name: CheckName
     has_passed: bool
     metadata: Mapping[str, dg.MetadataValue]
+    verdict: Verdict | None = None
 
     @property
     def severity(self) -> dg.AssetCheckSeverity:
-        """Severity by policy."""
-        return POLICY[self.name].severity
+        """Severity by the quality policy, else that of the check."""
+        if self.verdict is None:
+            return POLICY[self.name].severity
+        is_error = self.verdict is Verdict.ERROR
+        return dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
 
 
 def schema_outcome(report: SchemaReport) -> CheckOutcome:
@@ -50,6 +57,43 @@ def schema_outcome(report: SchemaReport) -> CheckOutcome:
             ),
         }
         | ({"failures": dg.MetadataValue.md(_cases(report))} if report.failures else {}),
+    )
+
+
+def ticks_outcome(
+    report: SchemaReport, findings: Iterable[Finding], policy: QualityPolicy
+) -> CheckOutcome:
+    """`schema_outcome` of raw ticks, and every row of the vendor's files accounted for.
+
+    Args:
+        report: Broken rules of the table: always an error.
+        findings: Broken rules of the partition; of them counts what became of the rows.
+        policy: How rows that are not accounted for are taken.
+    """
+    lost = [finding for finding in findings if finding.rule is RuleName.ROWS_NOT_CONSERVED]
+    schema = schema_outcome(report)
+    verdict = worst(
+        (
+            Verdict.IGNORE if schema.has_passed else Verdict.ERROR,
+            *(verdict_of(finding, policy) for finding in lost),
+        )
+    )
+    listing = markdown.table(
+        ["instrument", "rows", "of rows", "sample"],
+        [
+            (finding.instrument_key, f"{finding.rows:,}", f"{finding.of_rows:,}", finding.sample)
+            for finding in lost
+        ],
+    )
+    return CheckOutcome(
+        CheckName.SCHEMA_HOLDS,
+        verdict is Verdict.IGNORE,
+        {
+            **schema.metadata,
+            "rows not conserved": dg.MetadataValue.int(sum(finding.rows for finding in lost)),
+        }
+        | ({"rows that are nowhere": dg.MetadataValue.md(listing)} if lost else {}),
+        verdict=verdict,
     )
 
 
@@ -73,29 +117,6 @@ def _cases(report: SchemaReport) -> str:
             (case.subject, case.column, case.rule, f"{case.rows:,}", ", ".join(case.sample))
             for case in report.failures
         ],
-    )
-
-
-def completeness_outcome(rows: Sequence[ManifestRow]) -> CheckOutcome:
-    """Every instrument whose data should be there and is not, with its state and reason."""
-    missing = [row for row in rows if row.state.is_missing]
-    listing = markdown.table(
-        ["instrument", "state", "reason"],
-        [
-            (row.instrument_key, row.state, row.reason or STATE_MEANINGS[row.state])
-            for row in missing
-        ],
-    )
-    counts = {state: sum(row.state is state for row in rows) for state in DataState}
-    return CheckOutcome(
-        CheckName.COMPLETE,
-        not missing,
-        {
-            "expected": dg.MetadataValue.int(len(rows)),
-            "missing": dg.MetadataValue.int(len(missing)),
-        }
-        | {str(state): dg.MetadataValue.int(count) for state, count in counts.items() if count}
-        | ({"missing instruments": dg.MetadataValue.md(listing)} if missing else {}),
     )
 
 

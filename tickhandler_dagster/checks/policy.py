@@ -19,6 +19,10 @@ class CheckName(StrEnum):
     COMPLETE = "complete"
     CONSERVES_TRADES = "conserves_trades"
     HALO_IS_COMPLETE = "halo_is_complete"
+    PLAUSIBLE = "plausible"
+    ROLLS_UP = "rolls_up"
+    PRICES_AGREE = "prices_agree"
+    CONFORMS = "conforms"
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class CheckPolicy:
     """How a check is taken.
 
     Attributes:
-        severity: ERROR fails the step where the check blocks; WARN colours the cell and alerts.
+        severity: Where the quality policy does not decide; ERROR fails the step where the check
+            blocks, WARN colours the cell and alerts.
         is_blocking: Nothing downstream runs in the same run when it fails.
         description: For the catalogue.
     """
@@ -57,6 +62,26 @@ POLICY: Mapping[CheckName, CheckPolicy] = MappingProxyType(
             dg.AssetCheckSeverity.WARN,
             is_blocking=False,
             description="The candles of all earlier days that windows reach into are in the lake.",
+        ),
+        CheckName.PLAUSIBLE: CheckPolicy(
+            dg.AssetCheckSeverity.WARN,
+            is_blocking=False,
+            description="The data breaks no rule that the quality policy does not ignore.",
+        ),
+        CheckName.ROLLS_UP: CheckPolicy(
+            dg.AssetCheckSeverity.ERROR,
+            is_blocking=False,
+            description="Every bar of 1m to 24h is what the stored 15 s bars inside it add up to.",
+        ),
+        CheckName.PRICES_AGREE: CheckPolicy(
+            dg.AssetCheckSeverity.WARN,
+            is_blocking=False,
+            description="Closes of spot, perpetual and index of one asset stay near each other.",
+        ),
+        CheckName.CONFORMS: CheckPolicy(
+            dg.AssetCheckSeverity.WARN,
+            is_blocking=False,
+            description="Final bars of 1m are the venue's own klines: prices, volumes, trades.",
         ),
     }
 )
