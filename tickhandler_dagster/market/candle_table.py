@@ -55,14 +55,14 @@ _IDENTITY = (
     Column(
         "gap_ms",
         _F64,
-        "Time inside the bar for which the vendor reports a gap.",
+        "Time inside the bar in which trades are missing: reported by the vendor, or found.",
         unit="ms",
         bounds=Bounds(ge=0),
     ),
     Column(
         "coverage",
         _F64,
-        "Share of the bar that was observed: listed, ingested and outside reported gaps.",
+        "Share of the bar that was observed: listed, ingested and outside known gaps.",
         bounds=Bounds(ge=0, le=1),
     ),
     *(
@@ -100,6 +100,11 @@ _RULES = (
     RowRule(
         "open and close lie between low and high",
         pl.col("open").is_between("low", "high") & pl.col("close").is_between("low", "high"),
+    ),
+    RowRule(
+        "the average price lies between low and high",
+        (pl.col("price_vwap") >= pl.col("low") * (1 - _ROUNDING))
+        & (pl.col("price_vwap") <= pl.col("high") * (1 + _ROUNDING)),
     ),
     RowRule(
         "first and last trade lie in the bar",
