@@ -1,0 +1,1 @@
+"""Ways on which a message leaves: Slack, a webhook, e-mail, a file."""
