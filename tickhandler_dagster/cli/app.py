@@ -15,14 +15,13 @@ from typing import Annotated
 
 import typer
 
+from tickhandler_dagster.cli import quality_commands
+from tickhandler_dagster.cli.exit_codes import EXIT_FAILED_RUN, EXIT_PERMANENT, EXIT_TRANSIENT
+from tickhandler_dagster.cli.report import report
 from tickhandler_dagster.market.days import parse_date
 from tickhandler_dagster.market.errors import PermanentError, TickhandlerError
 from tickhandler_dagster.market.venues import parse_venue
 from tickhandler_dagster.settings import load_settings
-
-EXIT_FAILED_RUN = 1
-EXIT_PERMANENT = 2
-EXIT_TRANSIENT = 75  # sysexits' EX_TEMPFAIL: a script may call again later
 
 DEMO_VENUES = "binance,binance-futures,deribit,okex-swap"
 
@@ -32,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=__doc__.split("\n")[0],
 )
+quality_commands.register(app)
 
 Home = Annotated[Path, typer.Option(help="Folder of the demo: its lake and Dagster's instance.")]
 Start = Annotated[str, typer.Option(help="First UTC day, YYYY-MM-DD.")]
@@ -132,6 +132,9 @@ def sandbox(
     from tickhandler_dagster.cli.sandbox import run_sandbox  # noqa: PLC0415  (see the charter)
 
     run_sandbox(folder, port=port, seed=seed, scale=scale)
+
+
+app.command()(report)
 
 
 def main() -> None:

@@ -17,7 +17,12 @@ from pydantic import AnyHttpUrl, SecretStr, TypeAdapter
 
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.object_store import LocalObjectStore
-from tickhandler_dagster.assets import exchange_catalog, instruments, options_surface
+from tickhandler_dagster.assets import (
+    completeness,
+    exchange_catalog,
+    instruments,
+    options_surface,
+)
 from tickhandler_dagster.assets.candles import candles_key
 from tickhandler_dagster.assets.information_bars import bars_key
 from tickhandler_dagster.assets.mft_features import mft_key
@@ -192,7 +197,8 @@ def plan_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
     Bars come after the ticks of the day after theirs, so that they are final at once, and after the
     bars of the day before, whose state they take over. Information-driven bars need the volumes of
     the day before and begin with the second day. Features read bars of earlier days and of other
-    venues and come after all of them: every venue's days in one run.
+    venues and come after all of them: every venue's days in one run. Completeness looks back at all
+    that was done.
     """
     for venue in demo.venues:
         yield DemoRun(str(venue), (exchange_catalog.KEY,))
@@ -200,6 +206,8 @@ def plan_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
     timeframes = _LONG_TIMEFRAMES if demo.is_long else _SHORT_TIMEFRAMES
     for venue in demo.venues:
         yield _all_days(demo, venue, tuple(map(mft_key, timeframes)))
+    for venue in demo.venues:
+        yield _all_days(demo, venue, (completeness.KEY,))
 
 
 def _short_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
@@ -268,6 +276,7 @@ def demo_settings(demo: Demo, *, endpoint: str) -> Settings:
         dagster_home=demo.home / "dagster_home",
         instrument_exchanges=demo.venues,
         download_venues=demo.venues,
+        download_data_types=_LONG_TYPES if demo.is_long else tuple(DataType),
         partition_start_date=demo.start,
         partition_end_date=demo.end,
         log_level="ERROR",

@@ -1,0 +1,150 @@
+"""The commands about what is missing: `repair`, `check-gaps`, `missing-tick-reports`, `validate`.
+
+What belongs here: their options. What they do is in `repair.py` and `gaps.py`, imported when one is
+chosen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tickhandler_dagster.cli.exit_codes import EXIT_FAILED_RUN
+
+EnvFile = Annotated[Path | None, typer.Option(help="Read this instead of .env.")]
+ConfigFile = Annotated[Path | None, typer.Option(help="Read this YAML file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log of every run.")]
+Start = Annotated[str, typer.Option(help="First UTC day, YYYY-MM-DD.")]
+End = Annotated[str, typer.Option(help="Last UTC day, included, YYYY-MM-DD.")]
+Venues = Annotated[str, typer.Option(help="Comma list of venues; DOWNLOAD_VENUES by default.")]
+DataTypes = Annotated[
+    str, typer.Option(help="Comma list of data types; all that are downloaded by default.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (repair, check_gaps, missing_tick_reports, validate):
+        app.command()(command)
+
+
+def repair(
+    *,
+    venues: Venues = "",
+    since: Annotated[str, typer.Option(help="First UTC day; the grid's first by default.")] = "",
+    until: Annotated[str, typer.Option(help="Last UTC day; the grid's last by default.")] = "",
+    data_types: DataTypes = "",
+    states: Annotated[
+        str, typer.Option(help="Comma list of states, or `missing` for all that are missing.")
+    ] = "",
+    instruments: Annotated[
+        str, typer.Option(help="Comma list of instrument keys or patterns with * and ?.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option(help="Show the plan and start nothing.")] = False,
+    now: Annotated[
+        bool, typer.Option(help="Run here, one run after another, instead of by the daemon.")
+    ] = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    env_file: EnvFile = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Ask again for every failed or missing partition, and make again what reads it."""
+    from tickhandler_dagster.automation.repair_job import (  # noqa: PLC0415  (see the charter)
+        RepairConfig,
+    )
+    from tickhandler_dagster.cli.platform import (  # noqa: PLC0415  (see the charter)
+        open_platform,
+    )
+    from tickhandler_dagster.cli.repair import run_repair  # noqa: PLC0415  (see the charter)
+
+    config = RepairConfig(
+        venues=_list(venues),
+        since=since,
+        until=until,
+        data_types=_list(data_types),
+        states=_list(states),
+        instruments=_list(instruments),
+        dry_run=dry_run,
+    )
+    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
+        _exit(is_well=run_repair(platform, config, is_now=now, as_json=as_json))
+
+
+def check_gaps(
+    *,
+    start_date: Start,
+    end_date: End,
+    venues: Venues = "",
+    data_types: DataTypes = "",
+    as_json: Json = False,
+    verbose: Verbose = False,
+    env_file: EnvFile = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Look again at what every day should have, and print what is missing."""
+    from tickhandler_dagster.cli.gaps import Span, run_check_gaps  # noqa: PLC0415  (see the charter)
+    from tickhandler_dagster.cli.platform import (  # noqa: PLC0415  (see the charter)
+        open_platform,
+    )
+
+    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
+        span = Span.parse(start_date, end_date, _list(venues), _list(data_types), platform)
+        _exit(is_well=run_check_gaps(platform, span, as_json=as_json))
+
+
+def missing_tick_reports(
+    *,
+    start_date: Start,
+    end_date: End,
+    venues: Venues = "",
+    data_types: DataTypes = "",
+    as_json: Json = False,
+    verbose: Verbose = False,
+    env_file: EnvFile = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Print what `check-gaps` prints, and write the report page of the span."""
+    from tickhandler_dagster.cli.gaps import (  # noqa: PLC0415  (see the charter)
+        Span,
+        run_missing_tick_reports,
+    )
+    from tickhandler_dagster.cli.platform import (  # noqa: PLC0415  (see the charter)
+        open_platform,
+    )
+
+    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
+        span = Span.parse(start_date, end_date, _list(venues), _list(data_types), platform)
+        _exit(is_well=run_missing_tick_reports(platform, span, as_json=as_json))
+
+
+def validate(
+    *,
+    start_date: Start,
+    end_date: End,
+    venues: Venues = "",
+    as_json: Json = False,
+    verbose: Verbose = False,
+    env_file: EnvFile = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Run the checks of a span and print which passed and which failed."""
+    from tickhandler_dagster.cli.gaps import Span, run_validate  # noqa: PLC0415  (see the charter)
+    from tickhandler_dagster.cli.platform import (  # noqa: PLC0415  (see the charter)
+        open_platform,
+    )
+
+    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
+        span = Span.parse(start_date, end_date, _list(venues), [], platform)
+        _exit(is_well=run_validate(platform, span, as_json=as_json))
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _exit(*, is_well: bool) -> None:
+    raise typer.Exit(0 if is_well else EXIT_FAILED_RUN)
