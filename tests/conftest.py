@@ -16,9 +16,18 @@ from aiohttp import web
 
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.object_store import LocalObjectStore
+from tickhandler_dagster.market.completeness_table import (
+    COMPLETENESS_TABLE,
+    Completeness,
+    completeness_frame,
+)
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import day_start_us
+from tickhandler_dagster.market.paths import CompletenessFile
+from tickhandler_dagster.market.quality.policy import DEFAULT_OF_STATE
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
+from tickhandler_dagster.market.states import STATE_MEANINGS, DataState
+from tickhandler_dagster.market.venues import VENUES, VenueId
 
 DAY = dt.date(2024, 8, 8)
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data" / "recorded"
@@ -180,3 +189,46 @@ def _cell(text, dtype):
 @pytest.fixture(scope="session")
 def slow_reader():
     return read_csv
+
+
+class CompletenessTables:
+    """Writes completeness tables of cells as their asset does, from a few words per row."""
+
+    def __init__(self, lake):
+        self.lake = lake
+
+    @staticmethod
+    def row(symbol, state="present", *, day=DAY, venue="binance", data_type="trades", **more):
+        state, venue = DataState(state), VenueId(venue)
+        key_name = VENUES[venue].key_name
+        values = {
+            "date": day,
+            "venue": venue,
+            "data_type": DataType(data_type),
+            "instrument_key": f"{key_name}:SPOT_PAIR:{symbol}",
+            "instrument_type": "SPOT_PAIR",
+            "state": state,
+            "reason": STATE_MEANINGS[state],
+            "verdict": DEFAULT_OF_STATE[state],
+            "is_simulated": True,
+        }
+        return Completeness(**values | more)
+
+    def write(self, *rows):
+        """Store the rows, each in the table of its cell."""
+        cells = defaultdict(list)
+        for row in rows:
+            cells[row.date, row.venue].append(row)
+        for (day, venue), some in cells.items():
+            item = CompletenessFile(day, venue)
+            self.lake.write_table(item, completeness_frame(some), COMPLETENESS_TABLE)
+
+
+@pytest.fixture
+def completeness_tables(lake):
+    return CompletenessTables(lake)
+
+
+@pytest.fixture(scope="session")
+def completeness_row():
+    return CompletenessTables.row

@@ -6,34 +6,47 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from tickhandler_dagster.assets.bar_audit import build_bar_audit_asset
 from tickhandler_dagster.assets.candle_history import build_candle_history
 from tickhandler_dagster.assets.candles import build_candles_asset
+from tickhandler_dagster.assets.completeness import build_completeness_asset
 from tickhandler_dagster.assets.exchange_catalog import build_exchange_catalog
 from tickhandler_dagster.assets.information_bars import build_information_bars_asset
 from tickhandler_dagster.assets.instruments import build_instruments_asset
+from tickhandler_dagster.assets.kline_conformance import build_kline_conformance_asset
 from tickhandler_dagster.assets.mft_features import build_mft_features_asset
 from tickhandler_dagster.assets.mft_sets import build_mft_set_assets
 from tickhandler_dagster.assets.options_surface import build_options_surface_asset
 from tickhandler_dagster.assets.raw_ticks import build_raw_ticks
+from tickhandler_dagster.automation.alert_sensor import Timing, build_alerts
+from tickhandler_dagster.automation.jobs import build_jobs
+from tickhandler_dagster.automation.repair_job import RepairScope
 from tickhandler_dagster.market.mft.catalog import MFT_TIMEFRAMES
 from tickhandler_dagster.market.mft.windows import Windows
+from tickhandler_dagster.market.quality.policy import QualityPolicy
 from tickhandler_dagster.partitions.grid import build_grid
 from tickhandler_dagster.pipeline.mft_inputs import MftPlan, mft_plan
 from tickhandler_dagster.resources.platform import build_resources
 from tickhandler_dagster.settings import Settings, load_settings
+from tickhandler_dagster.settings.forms import NO_KLINES
 
 
 def build_definitions(
-    settings: Settings, *, resources: Mapping[str, object] | None = None
+    settings: Settings,
+    *,
+    resources: Mapping[str, object] | None = None,
+    timing: Timing | None = None,
 ) -> dg.Definitions:
-    """Every asset, check and resource of the platform.
+    """Every asset, check, job, sensor and resource of the platform.
 
     Args:
         settings: Where the lake is, which venues and from which day on.
         resources: Replace the resources of the same keys.
+        timing: The clock of alerts, and how often they look.
     """
     logging.getLogger("tickhandler_dagster").setLevel(settings.log_level)
     plan = _mft_plan(settings)
+    policy = settings.quality_policy or QualityPolicy()
     with warnings.catch_warnings():
         # Partitioned checks and mappings over two dimensions; pinned with Dagster's version.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -41,22 +54,38 @@ def build_definitions(
         grid = build_grid(
             settings.grid_venues, settings.partition_start_date, settings.partition_end_date
         )
+        assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+            build_exchange_catalog(grid),
+            build_instruments_asset(grid),
+            *build_raw_ticks(grid, policy),
+            build_completeness_asset(grid, policy, settings.downloads),
+            *build_options_surface_asset(grid),
+            build_candles_asset(grid),
+            build_bar_audit_asset(grid, policy),
+            *build_kline_conformance_asset(
+                grid, policy, has_source=settings.klines_source != NO_KLINES
+            ),
+            *build_candle_history(grid, MFT_TIMEFRAMES),
+            build_information_bars_asset(grid),
+            build_mft_features_asset(grid, plan),
+            *build_mft_set_assets(grid, plan, settings.mft_sets or ()),
+        ]
         return dg.Definitions(
-            assets=[
-                build_exchange_catalog(grid),
-                build_instruments_asset(grid),
-                *build_raw_ticks(grid),
-                *build_options_surface_asset(grid),
-                build_candles_asset(grid),
-                *build_candle_history(grid, MFT_TIMEFRAMES),
-                build_information_bars_asset(grid),
-                build_mft_features_asset(grid, plan),
-                *build_mft_set_assets(grid, plan, settings.mft_sets or ()),
-            ],
+            assets=assets,
+            jobs=build_jobs(assets, repair_scope(settings), policy),
+            sensors=build_alerts(settings, assets, timing),
             resources={**build_resources(settings), **(resources or {})},
             # A process per step costs eight seconds: runs, not steps, go on side by side.
             executor=dg.in_process_executor,
         )
+
+
+def repair_scope(settings: Settings) -> RepairScope:
+    """What a repair can reach under these settings."""
+    grid = build_grid(
+        settings.grid_venues, settings.partition_start_date, settings.partition_end_date
+    )
+    return RepairScope(_mft_plan(settings), grid, settings.downloads, settings.mft_sets or ())
 
 
 def _mft_plan(settings: Settings) -> MftPlan:

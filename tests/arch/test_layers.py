@@ -77,7 +77,11 @@ def test_an_init_is_a_docstring_or_a_registry(path):
     assert all(isinstance(node, allowed) for node in tree.body)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
+# Where a fault nobody foresaw in one notifier must not stop the messages of the others.
+BOUNDARIES = {PACKAGE / "pipeline" / "alerting.py"}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path not in BOUNDARIES], ids=_name)
 def test_no_broad_except(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ExceptHandler):

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -149,3 +157,162 @@ def ask_page():
         return answer["data"]
 
     return ask
+
+
+CHROMIUM_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+class Browser:
+    """Real Chromiums, one for each context, each over an empty profile; one driver for all."""
+
+    def __init__(self, executable, new_folder):
+        self._executable = executable
+        self._new_folder = new_folder
+        self._stack = None
+        self._contexts = 0
+
+    @contextmanager
+    def __call__(self, **options):
+        """A context with these options: `with browser(color_scheme="dark") as context`."""
+        context = self._driver().chromium.launch_persistent_context(
+            self._new_folder("profile"),
+            executable_path=self._executable,
+            args=list(CHROMIUM_FLAGS),
+            headless=True,
+            **options,
+        )
+        self._contexts += 1
+        try:
+            yield context
+        finally:
+            context.close()
+            self._contexts -= 1
+            # It runs an event loop in this thread: open for the session, it would break every test
+            # with a loop of its own.
+            if not self._contexts:
+                self._stack.close()
+                self._stack = None
+
+    def _driver(self):
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415  (slow import)
+
+        if self._stack is None:
+            self._stack = ExitStack()
+            self._running = self._stack.enter_context(sync_playwright())
+        return self._running
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Opens contexts of a real browser; see `Browser`.
+
+    `.ci/run` installs one, so that these tests are skipped on a developer's machine alone.
+    """
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    executable = next(filter(None, map(shutil.which, names)), None)
+    if executable is None:
+        pytest.skip(f"no browser on PATH (looked for {', '.join(names)})")
+    return Browser(executable, tmp_path_factory.mktemp)
+
+
+# The daemon as it is, but it looks every second or two: it waits thirty, for sensors five, and
+# nothing sets them.
+DAEMON = """
+import sys
+from dagster._daemon import controller, sensor
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 2
+sensor.MIN_INTERVAL_LOOP_TIME = 1
+from dagster._daemon.cli import main
+sys.argv[0] = "dagster-daemon"
+main()
+"""
+READY_S = 60
+
+
+class Services:
+    """Processes, each with a group of its own; at the end nothing of them is left."""
+
+    def __init__(self, environment, folder):
+        self._environment = environment
+        self._folder = folder
+        self._processes = []
+
+    def __enter__(self):
+        return self
+
+    def start(self, name, *command):
+        with (self._folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=self._folder,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def start_code(self, *where):
+        """The code location, given as `-m module` or `-f file`; gives the options to reach it."""
+        port = self.free_port()
+        self.start("code", "-m", "dagster", "api", "grpc", "-p", str(port), *where)
+        self.wait_for(port)
+        return ["--grpc-host", "127.0.0.1", "--grpc-port", str(port)]
+
+    def start_daemon(self, location):
+        return self.start("daemon", "-c", DAEMON, "run", *location)
+
+    @staticmethod
+    def free_port():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    def wait_for(self, port):
+        deadline = time.monotonic() + READY_S
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+            assert all(process.poll() is None for process in self._processes)
+            assert time.monotonic() < deadline, f"nothing on port {port}"
+            time.sleep(0.2)
+
+    def stop(self, *processes):
+        for process in reversed(processes):
+            _signal_group(process, signal.SIGTERM)
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            _signal_group(process, signal.SIGKILL)
+            process.wait(10)
+            self._processes.remove(process)
+
+    def __exit__(self, *_):
+        self.stop(*self._processes)
+
+
+def _signal_group(process, number):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+@pytest.fixture(scope="session")
+def open_services():
+    """The context manager `Services(environment, folder)`."""
+    return Services
+
+
+@pytest.fixture(scope="session")
+def platform_over():
+    """`platform_over(settings, instance)`: the platform on an instance of one's own."""
+    return Platform

@@ -4,13 +4,7 @@ The three services of an installation are started apart, as on a server: the cod
 and the daemon. The only difference to an installation is how often the daemon looks for work.
 """
 
-import contextlib
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,16 +37,6 @@ CHECKS = {
 }
 LIMIT_S = 240
 
-# The daemon as it is, but it looks every two seconds: it waits thirty, and nothing sets them.
-DAEMON = """
-import sys
-from dagster._daemon import controller
-controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 2
-from dagster._daemon.cli import main
-sys.argv[0] = "dagster-daemon"
-main()
-"""
-
 LAUNCH = """
 mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
@@ -82,12 +66,6 @@ query($keys: [AssetKeyInput!]) { assetNodes(assetKeys: $keys) { assetKey { path 
   assetMaterializations { partition runId metadataEntries { label
     ... on IntMetadataEntry { intValue } ... on MarkdownMetadataEntry { mdStr } } }
 } }"""
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass
@@ -203,7 +181,7 @@ def _cells(statuses, field):
 
 
 @pytest.fixture
-def page(tmp_path, ask_page):
+def page(tmp_path, ask_page, open_services):
     """Code location, page and daemon over an empty lake, the sandbox in the vendor's place."""
     home = tmp_path / "dagster_home"
     home.mkdir()
@@ -219,63 +197,13 @@ def page(tmp_path, ask_page):
             download_venues=VENUES,
             partition_start_date="2024-08-07",
         )
-        with _Services(child_environment(settings), tmp_path) as services:
-            code, port = _free_port(), _free_port()
-            location = ["--grpc-host", "127.0.0.1", "--grpc-port", str(code)]
-            module = ["-m", "tickhandler_dagster.definitions"]
-            services.start("code", "-m", "dagster", "api", "grpc", "-p", str(code), *module)
-            services.wait_for(code)
+        with open_services(child_environment(settings), tmp_path) as services:
+            location = services.start_code("-m", "tickhandler_dagster.definitions")
+            port = services.free_port()
             services.start("page", "-m", "dagster_webserver", "-p", str(port), *location)
-            services.start("daemon", "-c", DAEMON, "run", *location)
+            services.start_daemon(location)
             services.wait_for(port)
             yield Page(ask_page, port, settings.lake_root)
-
-
-class _Services:
-    """Processes, each with a group of its own; at the end nothing of them is left."""
-
-    def __init__(self, environment, folder):
-        self._environment = environment
-        self._folder = folder
-        self._processes = []
-
-    def __enter__(self):
-        return self
-
-    def start(self, name, *command):
-        with (self._folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=self._folder,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._processes.append(process)
-
-    def wait_for(self, port):
-        deadline = time.monotonic() + LIMIT_S / 4
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return
-            assert all(process.poll() is None for process in self._processes)
-            assert time.monotonic() < deadline, f"nothing on port {port}"
-            time.sleep(0.2)
-
-    def __exit__(self, *_):
-        for process in reversed(self._processes):
-            _signal_group(process, signal.SIGTERM)
-        for process in self._processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            _signal_group(process, signal.SIGKILL)
-            process.wait(10)
-
-
-def _signal_group(process, number):
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
 
 
 def test_a_block_of_days_and_venues_is_exactly_what_was_chosen(page):

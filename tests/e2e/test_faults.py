@@ -3,13 +3,17 @@
 import datetime as dt
 import gzip
 
+import dagster as dg
 import pytest
 
 from tickhandler_dagster.assets import retries
 from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.paths import QuarantinedFile, QuarantinedRows
+from tickhandler_dagster.market.quality.policy import DEFAULT_OF_STATE, Verdict
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.venues import VenueId
+from tickhandler_dagster.pipeline.completeness import read_completeness
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule
 from tickhandler_dagster.sandbox.simulator import Simulator
 
@@ -39,7 +43,13 @@ STATES = {
 }
 ONCE = {Fault.RATE_LIMITED, Fault.SERVER_ERROR, Fault.TRUNCATED_BODY}
 KEEPS_ROWS_OUT = {Fault.DUPLICATES, Fault.ZERO_VALUES, Fault.NEGATIVE_VALUES}
+# Trades kept aside leave holes in numbers that count up: the table and the check know of them.
+WITH_HOLES = {Fault.ZERO_VALUES, Fault.NEGATIVE_VALUES}
 ENDS_THE_RUN = {Fault.QUOTA_EXHAUSTED, Fault.IP_LOCKED}
+SEVERITIES = {
+    Verdict.ERROR: dg.AssetCheckSeverity.ERROR,
+    Verdict.WARNING: dg.AssetCheckSeverity.WARN,
+}
 FORCE = {"ops": {"raw_ticks__trades": {"config": {"force": True}}}}
 
 
@@ -49,7 +59,8 @@ def test_every_fault_has_a_state():
 
 @pytest.fixture(scope="module")
 def vendor(open_platform, tmp_path_factory):
-    with open_platform(tmp_path_factory.mktemp("faults"), SOURCE, ["binance"]) as (
+    root, trades_alone = tmp_path_factory.mktemp("faults"), {"download_data_types": "trades"}
+    with open_platform(root, SOURCE, ["binance"], more_settings=trades_alone) as (
         platform,
         server,
     ):
@@ -62,6 +73,24 @@ def vendor(open_platform, tmp_path_factory):
 def _true_rows(date):
     data = SOURCE.dataset(VenueId.BINANCE, DataType.TRADES, date, SYMBOL)
     return len(gzip.decompress(data).splitlines()) - 1
+
+
+def _complete(result):
+    """The evaluation of the run's check `complete`."""
+    (found,) = [
+        item for item in result.get_asset_check_evaluations() if item.check_name == "complete"
+    ]
+    return found
+
+
+def _row(platform, cell):
+    """The row of the faulty instrument in the table `completeness`."""
+    (found,) = [
+        row
+        for row in read_completeness(platform.lake, VenueDay.parse(cell))
+        if (row.data_type, row.instrument_key) == (DataType.TRADES, KEY)
+    ]
+    return found
 
 
 @pytest.mark.parametrize("fault", Fault)
@@ -79,7 +108,13 @@ def test_a_fault_has_its_state_and_heals(vendor, monkeypatch, fault):
     row = states.pop(SYMBOL)
     assert row.state is STATES[fault], row
     assert result.success == (fault not in ENDS_THE_RUN)
-    assert platform.checks(result)["raw_ticks/trades", "complete"] == (not row.state.is_missing)
+    state = DataState.PARTIAL if fault in WITH_HOLES else row.state
+    verdict = DEFAULT_OF_STATE[state]
+    complete = _complete(result)
+    assert complete.passed == (verdict is Verdict.IGNORE)
+    if not complete.passed:  # the run stays green, the cell is red
+        assert complete.severity is SEVERITIES[verdict]
+        assert KEY in complete.metadata["not as they should be"].value
     if fault not in ENDS_THE_RUN:
         assert not any(other.state.is_missing for other in states.values())
     if row.state.is_missing:
@@ -93,6 +128,15 @@ def test_a_fault_has_its_state_and_heals(vendor, monkeypatch, fault):
         assert row.duplicate_rows == row.quarantined_rows > 0
         assert row.rows == _true_rows(date)
 
+    looked = platform.run("completeness", partition=cell)
+    assert looked.success, platform.failures(looked)
+    known = _row(platform, cell)
+    assert (known.state, known.verdict) == (state, verdict)
+    assert known.reason
+    assert _complete(looked).passed == (verdict is Verdict.IGNORE)
+    if not _complete(looked).passed:
+        assert _complete(looked).severity is SEVERITIES[verdict]
+
     # A settled state is the vendor's word; only `force` asks again.
     healed = platform.run(
         "raw_ticks/trades", partition=cell, config=FORCE if not row.state.is_missing else None
@@ -104,3 +148,5 @@ def test_a_fault_has_its_state_and_heals(vendor, monkeypatch, fault):
     assert not platform.lake.exists(rows_aside)
     assert not platform.lake.exists(file_aside)
     assert all(platform.checks(healed).values())
+    assert platform.run("completeness", partition=cell).success
+    assert _row(platform, cell).state is DataState.PRESENT

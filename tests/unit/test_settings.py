@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.errors import InvalidSetting
 from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.market.venues import VenueId
@@ -146,6 +147,18 @@ def test_the_grid_appends_venues_that_are_only_downloaded():
     assert settings.grid_venues == (VenueId.UPBIT, VenueId.BINANCE, VenueId.DERIBIT)
 
 
+def test_nothing_is_downloaded_of_a_venue_that_is_only_in_the_grid():
+    settings = Settings(
+        instrument_exchanges=("upbit", "binance"),
+        download_venues=("upbit",),
+        download_data_types=("trades", "quotes"),
+    )
+    assert settings.downloads == {
+        VenueId.UPBIT: (DataType.TRADES, DataType.QUOTES),
+        VenueId.BINANCE: (),
+    }
+
+
 @pytest.mark.parametrize(
     ("yaml", "expected"),
     [
@@ -188,3 +201,22 @@ def test_windows_and_sets_survive_the_way_to_a_child_process(clean, monkeypatch)
     again = load_settings()
     assert (again.mft_windows, again.mft_sets) == (found.mft_windows, found.mft_sets)
     assert [one.name for one in again.mft_sets] == ["core", "slow"]
+
+
+def test_klines_come_from_nowhere_the_venue_or_a_path_that_exists(clean, monkeypatch):
+    assert load_settings().klines_source == "off"
+    monkeypatch.setenv("KLINES_SOURCE", "Venue")
+    assert load_settings().klines_source == "venue"
+    monkeypatch.setenv("KLINES_SOURCE", str(clean))
+    assert load_settings().klines_source == str(clean)
+    monkeypatch.setenv("KLINES_SOURCE", "no/such/folder")
+    with pytest.raises(
+        InvalidSetting, match=r"KLINES_SOURCE.*no/such/folder.*off, venue, or a file"
+    ):
+        load_settings()
+
+
+def test_a_bare_off_of_yaml_is_no_source_of_klines(clean):
+    yaml = clean / "a.yaml"
+    yaml.write_text("KLINES_SOURCE: off\n")
+    assert load_settings(config_file=yaml).klines_source == "off"

@@ -26,7 +26,7 @@ import aiohttp
 from tardis_dev import download_datasets_async
 
 from tickhandler_dagster.adapters.object_store import DEVICE_ERRNOS, storage_error
-from tickhandler_dagster.adapters.tardis_errors import Refusal, Secret, clean, refused
+from tickhandler_dagster.adapters.tardis_errors import Refusal, Secret, no_answer, refused
 from tickhandler_dagster.market.dataset_file import DatasetFile
 from tickhandler_dagster.market.errors import TickhandlerError, VendorUnavailable
 
@@ -126,13 +126,7 @@ class TardisDatasets:
             return self._refused(file, error)
         if _is_of_the_device(error):
             return storage_error(error, local)
-        text = clean(str(error), self._key) or f"nothing for {self._limits.file_timeout_s:.0f} s"
-        return VendorUnavailable(
-            str(file),
-            "the vendor gave no complete answer",
-            was=f"{type(error).__name__}: {text}",
-            remedy="Run the partition again later",
-        )
+        return no_answer(str(file), error, secret=self._key, waited_s=self._limits.file_timeout_s)
 
     def _refused(self, file: DatasetFile, error: urllib.error.HTTPError) -> Exception:
         retry_after = None if error.headers is None else error.headers.get("Retry-After")

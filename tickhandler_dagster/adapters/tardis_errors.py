@@ -129,6 +129,26 @@ def refused(subject: str, refusal: Refusal, *, secret: Secret | None = None) -> 
     )
 
 
+def no_answer(
+    subject: str, error: Exception, *, secret: Secret | None = None, waited_s: float
+) -> VendorUnavailable:
+    """The error where no answer came, or not all of it.
+
+    Args:
+        subject: What was asked for.
+        error: What the connection or the clock raised.
+        secret: The key that was sent, to be kept out of the text.
+        waited_s: How long, for an error without a text.
+    """
+    text = clean(str(error), secret) or f"nothing for {waited_s:.0f} s"
+    return VendorUnavailable(
+        subject,
+        "the vendor gave no complete answer",
+        was=f"{type(error).__name__}: {text}",
+        remedy="Run the partition again later",
+    )
+
+
 def _bad_request(subject: str, refusal: Refusal, was: str) -> TickhandlerError:
     if refusal.code in {140, 300}:
         return NotAvailable(

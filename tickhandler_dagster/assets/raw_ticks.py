@@ -1,28 +1,45 @@
 """The assets `raw_ticks/<data type>`: the vendor's daily files as verified Parquet."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
+from pydantic import Field
 
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.assets import instruments
 from tickhandler_dagster.assets.columns import column_schema
 from tickhandler_dagster.assets.events import CellOutcome, Event, Outcomes, emit
 from tickhandler_dagster.assets.origin import heading, origin
-from tickhandler_dagster.checks.outcomes import completeness_outcome, schema_outcome
+from tickhandler_dagster.checks.completeness import ingest_outcome
+from tickhandler_dagster.checks.outcomes import CheckOutcome, ticks_outcome
 from tickhandler_dagster.checks.policy import CheckName, check_specs
+from tickhandler_dagster.market.completeness import TypeEvidence, ingested_rows
+from tickhandler_dagster.market.completeness_table import Completeness
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.quality.policy import QualityPolicy
+from tickhandler_dagster.market.quality.rules import RuleName
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
 from tickhandler_dagster.partitions.grid import Grid, cells_of
 from tickhandler_dagster.pipeline.exchange_catalog import stored_catalog
 from tickhandler_dagster.pipeline.raw_ticks import IngestLimits, RawTicksResult, ingest_raw_ticks
+from tickhandler_dagster.pipeline.tick_audits import RawAudit, audit_raw_ticks
 from tickhandler_dagster.pipeline.universe import read_instruments
-from tickhandler_dagster.pipeline.verification import verify_raw_ticks
 from tickhandler_dagster.reporting import markdown
 from tickhandler_dagster.reporting.pictures import draw_states
 from tickhandler_dagster.resources.platform import ProgressListener, Vendor
+
+FAMILY = "raw_ticks"
+FILES_FETCHED = "files fetched"
+"""Metadata of a materialization: what it got from the vendor."""
+
+
+_DESCRIPTION = (
+    "verified ticks of every instrument of a venue and day.\n\n"
+    "The day is that of the vendor's file, cut by arrival time. A partition holds what there is; "
+    "its check `complete` says what there is not; running it again fetches only what is missing."
+)
 
 
 class RawTicksConfig(dg.Config):
@@ -30,22 +47,29 @@ class RawTicksConfig(dg.Config):
 
     Attributes:
         force: Fetch every file again, also those that are there.
+        instruments: Canonical keys whose files are fetched again; all others are kept.
     """
 
     force: bool = False
+    instruments: list[str] = Field(default=[])
 
 
 def raw_ticks_key(data_type: DataType) -> dg.AssetKey:
     """The asset's key, `raw_ticks/<data type>`."""
-    return dg.AssetKey(["raw_ticks", data_type.value])
+    return dg.AssetKey([FAMILY, data_type.value])
 
 
-def build_raw_ticks(grid: Grid) -> list[dg.AssetsDefinition]:
-    """One asset for every data type that a venue of the grid can have."""
-    return [_build(grid, data_type) for data_type in grid.by_type]
+def build_raw_ticks(grid: Grid, policy: QualityPolicy) -> list[dg.AssetsDefinition]:
+    """One asset for every data type that a venue of the grid can have.
+
+    Args:
+        grid: Their partitions.
+        policy: How states and broken rules are taken.
+    """
+    return [_build(grid, data_type, policy) for data_type in grid.by_type]
 
 
-def _build(grid: Grid, data_type: DataType) -> dg.AssetsDefinition:
+def _build(grid: Grid, data_type: DataType, policy: QualityPolicy) -> dg.AssetsDefinition:
     key = raw_ticks_key(data_type)
     days = grid.by_type[data_type]
 
@@ -56,15 +80,10 @@ def _build(grid: Grid, data_type: DataType) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         check_specs=check_specs(key, (CheckName.SCHEMA_HOLDS, CheckName.COMPLETE), days),
         output_required=False,
-        group_name="raw_ticks",
+        group_name=FAMILY,
         kinds={"parquet"},
         metadata=column_schema(RAW_TABLES[data_type].stored),
-        description=(
-            f"{data_type}: verified ticks of every instrument of a venue and day.\n\n"
-            "The day is that of the vendor's file, cut by arrival time. A partition holds what "
-            "there is; its check `complete` says what there is not; running it again fetches only "
-            "what is missing."
-        ),
+        description=f"{data_type}: {_DESCRIPTION}",
     )
     def raw_ticks(
         context: dg.AssetExecutionContext,
@@ -76,30 +95,41 @@ def _build(grid: Grid, data_type: DataType) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[ProgressListener],
     ) -> Iterator[Event]:
         def ingest(cell: VenueDay) -> Outcomes:
+            catalog, universe = stored_catalog(lake, cell.venue), read_instruments(lake, cell)
             result = ingest_raw_ticks(
                 cell,
                 data_type,
                 lake=lake,
-                catalog=stored_catalog(lake, cell.venue),
-                universe=read_instruments(lake, cell),
+                catalog=catalog,
+                universe=universe,
                 datasets=vendor.datasets,
                 limits=limits,
                 force=config.force,
+                again=frozenset(config.instruments),
                 on_progress=progress,
             )
-            return {key: _outcome(lake, f"{key.to_user_string()} {cell}", result)}
+            audit = audit_raw_ticks(
+                lake, cell, data_type, rows=result.rows, universe=universe, catalog=catalog
+            )
+            return {key: _outcome(f"{key.to_user_string()} {cell}", result, audit, policy)}
 
         yield from emit(context, cells_of(context), ingest)
 
     return raw_ticks
 
 
-def _outcome(lake: Lake, subject: str, result: RawTicksResult) -> CellOutcome:
+def _outcome(
+    subject: str, result: RawTicksResult, audit: RawAudit, policy: QualityPolicy
+) -> CellOutcome:
     rows = result.rows
+    known = ingested_rows(
+        TypeEvidence(manifest=rows, audits=audit.audits, gaps=audit.gaps, findings=audit.findings),
+        policy,
+    )
     is_simulated = any(row.is_simulated for row in rows)
     title = heading(subject, is_simulated=is_simulated)
-    states = Counter(str(row.state) for row in rows)
-    picture = draw_states(title, [(row.instrument_key, row.state) for row in rows])
+    states = Counter(str(row.state) for row in known)
+    picture = draw_states(title, [(row.instrument_key, row.state) for row in known])
     stamps = [stamp for row in rows for stamp in (row.first_timestamp, row.last_timestamp) if stamp]
     return CellOutcome(
         metadata={
@@ -111,9 +141,10 @@ def _outcome(lake: Lake, subject: str, result: RawTicksResult) -> CellOutcome:
             "dagster/partition_row_count": dg.MetadataValue.int(sum(row.rows for row in rows)),
             "rows in quarantine": dg.MetadataValue.int(sum(row.quarantined_rows for row in rows)),
             "size in bytes": dg.MetadataValue.int(sum(row.bytes for row in rows)),
-            "files fetched": dg.MetadataValue.int(result.fetched),
+            FILES_FETCHED: dg.MetadataValue.int(result.fetched),
             "instruments kept": dg.MetadataValue.int(result.reused),
             "fetched bytes": dg.MetadataValue.int(result.fetched_bytes),
+            "tick files read by the checks": dg.MetadataValue.int(audit.files_read),
         }
         | (
             {
@@ -124,7 +155,18 @@ def _outcome(lake: Lake, subject: str, result: RawTicksResult) -> CellOutcome:
             else {}
         ),
         data_version=result.data_version,
-        checks=(schema_outcome(verify_raw_ticks(lake, rows)), completeness_outcome(rows)),
+        checks=_checks(known, audit, policy),
         has_data=result.has_data,
         problem=result.problem,
+    )
+
+
+def _checks(
+    known: Sequence[Completeness], audit: RawAudit, policy: QualityPolicy
+) -> tuple[CheckOutcome, ...]:
+    # What became of the vendor's rows is the first check's; every other finding is the second's.
+    others = [one for one in audit.findings if one.rule is not RuleName.ROWS_NOT_CONSERVED]
+    return (
+        ticks_outcome(audit.schema, audit.findings, policy),
+        ingest_outcome(known, policy, gaps=audit.gaps, findings=others),
     )

@@ -4,6 +4,8 @@ import dagster as dg
 
 from tickhandler_dagster.market.errors import QuotaExhausted, TickhandlerError, TransientError
 
+ERROR_CLASS = "error"
+"""Metadata of a failed step: the name of our error's class."""
 MAX_RETRIES = 3
 DEFAULT_WAIT_S = 30.0
 # A lock on the key lasts a quarter of an hour. A step that waits longer only holds a place in the
@@ -18,5 +20,5 @@ def as_dagster(error: TickhandlerError) -> dg.Failure | dg.RetryRequested:
         if wait <= LONGEST_WAIT_S:
             return dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=wait)
     return dg.Failure(
-        description=str(error), metadata={"error": type(error).__name__}, allow_retries=False
+        description=str(error), metadata={ERROR_CLASS: type(error).__name__}, allow_retries=False
     )

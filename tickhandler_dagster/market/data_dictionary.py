@@ -17,6 +17,7 @@ from tickhandler_dagster.market.features.registry import FEATURES
 from tickhandler_dagster.market.information_bar_manifest_table import INFORMATION_BAR_MANIFEST_TABLE
 from tickhandler_dagster.market.information_bar_table import INFORMATION_BAR_TABLE
 from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
+from tickhandler_dagster.market.kline_differences_table import KLINE_DIFFERENCES_TABLE
 from tickhandler_dagster.market.manifest_table import MANIFEST_TABLE
 from tickhandler_dagster.market.mft_manifest_table import MFT_MANIFEST_TABLE
 from tickhandler_dagster.market.mft_set_table import MFT_SET_MANIFEST_TABLE
@@ -59,6 +60,7 @@ def stored_tables() -> tuple[Table, ...]:
         *_BARS,
         CANDLE_STATE_TABLE,
         CANDLE_MANIFEST_TABLE,
+        KLINE_DIFFERENCES_TABLE,
         INFORMATION_BAR_MANIFEST_TABLE,
         MFT_MANIFEST_TABLE,
         MFT_SET_MANIFEST_TABLE,

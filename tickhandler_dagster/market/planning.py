@@ -7,7 +7,7 @@ vendor (`pipeline/raw_ticks.py`) and checking that kept objects are still there 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -77,6 +77,10 @@ class FileJob:
     instruments: tuple[ExpectedInstrument, ...]
     is_grouped: bool
 
+    def is_of(self, keys: Collection[str]) -> bool:
+        """Whether its file can hold rows of one of these instrument keys."""
+        return any(item.instrument_key in keys for item in self.instruments)
+
 
 @dataclass(frozen=True, slots=True)
 class RawPlan:
@@ -101,6 +105,7 @@ def plan_raw_files(
     catalog: ExchangeCatalog,
     manifest: Sequence[ManifestRow] = (),
     force: bool = False,
+    again: Collection[str] = (),
 ) -> RawPlan:
     """Decide what to fetch.
 
@@ -111,6 +116,7 @@ def plan_raw_files(
         catalog: What the vendor exports.
         manifest: Rows of an earlier run that still hold.
         force: Fetch all files again, also those of settled rows.
+        again: Instrument keys whose files are fetched again, also where settled.
     """
     expected = expected_instruments(universe, data_type)
     known = {row.instrument_key: row for row in manifest}
@@ -119,7 +125,7 @@ def plan_raw_files(
         undecided = [item for item in expected if item.instrument_key not in settled]
         return _plan((), [*_held(expected, settled), *_not_exported(cell, data_type, undecided)])
     jobs, unlisted = _split(cell, data_type, expected, catalog)
-    wanted = [job for job in jobs if force or not _is_settled(job, settled)]
+    wanted = [job for job in jobs if force or job.is_of(again) or not _is_settled(job, settled)]
     fetched = {item.instrument_key for job in wanted for item in job.instruments}
     others = [item for item in expected if item.instrument_key not in fetched]
     missing = [item for item in unlisted if item.instrument_key not in settled]

@@ -14,6 +14,7 @@ import dagster as dg
 
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.klines import KLINE_VENUES
 from tickhandler_dagster.market.venues import VENUES, VenueId
 
 # Dagster orders the parts of a key by the names of the dimensions: these two give `date|venue`.
@@ -29,11 +30,14 @@ class Grid:
         venues: One partition per venue.
         core: Date x all venues.
         by_type: Date x the venues that have the type; the core object itself where all have it.
+        klines: Date x the venues with public klines; the core object itself where all have them,
+            None where none has.
     """
 
     venues: dg.StaticPartitionsDefinition
     core: dg.MultiPartitionsDefinition
     by_type: Mapping[DataType, dg.MultiPartitionsDefinition]
+    klines: dg.MultiPartitionsDefinition | None
 
     def upstream_of(self, data_type: DataType) -> dg.PartitionMapping | None:
         """How a cell of the type and its core cell find each other; None where they are the same.
@@ -45,14 +49,23 @@ class Grid:
             return None
         return _by_venue({key: key for key in self._venues_of(data_type)})
 
+    def upstream_of_klines(self) -> dg.PartitionMapping | None:
+        """How a cell with klines and its core cell find each other; None where they are one."""
+        if self.klines is None or self.klines is self.core:
+            return None
+        return _by_venue({key: key for key in _keys_of(self.klines)})
+
     def feeding_all(self, data_type: DataType) -> dg.PartitionMapping:
         """How a core cell finds the type's cells of its day, whatever the venue."""
         everywhere = self.venues.get_partition_keys()
         return _by_venue(dict.fromkeys(self._venues_of(data_type), everywhere))
 
     def _venues_of(self, data_type: DataType) -> Sequence[str]:
-        own = self.by_type[data_type].get_partitions_def_for_dimension(VENUE)
-        return own.get_partition_keys()
+        return _keys_of(self.by_type[data_type])
+
+
+def _keys_of(days: dg.MultiPartitionsDefinition) -> Sequence[str]:
+    return days.get_partitions_def_for_dimension(VENUE).get_partition_keys()
 
 
 def _by_venue(downstream: Mapping[str, str | Sequence[str]]) -> dg.PartitionMapping:
@@ -80,18 +93,20 @@ def build_grid(venues: Sequence[VenueId], start: dt.date, end: dt.date | None = 
         return dg.MultiPartitionsDefinition({DATE: date, VENUE: _static(some)})
 
     core = days_of(venues)
+
+    def partial_days(some: Sequence[VenueId]) -> dg.MultiPartitionsDefinition:
+        return core if len(some) == len(venues) else days_of(some)
+
     having = {
         data_type: [venue for venue in venues if data_type in VENUES[venue].data_types]
         for data_type in DataType
     }
+    with_klines = [venue for venue in venues if venue in KLINE_VENUES]
     return Grid(
         venues=_static(venues),
         core=core,
-        by_type={
-            data_type: core if len(some) == len(venues) else days_of(some)
-            for data_type, some in having.items()
-            if some
-        },
+        by_type={data_type: partial_days(some) for data_type, some in having.items() if some},
+        klines=partial_days(with_klines) if with_klines else None,
     )
 
 

@@ -8,7 +8,7 @@ files are wanted (`market/planning.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -25,12 +25,18 @@ from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import (
     CorruptData,
+    InvalidInput,
     KeyLocked,
     QuotaExhausted,
     TickhandlerError,
 )
 from tickhandler_dagster.market.manifest_table import ManifestRow
-from tickhandler_dagster.market.planning import FileJob, RawPlan, plan_raw_files
+from tickhandler_dagster.market.planning import (
+    FileJob,
+    RawPlan,
+    expected_instruments,
+    plan_raw_files,
+)
 from tickhandler_dagster.market.progress import OnProgress, Progress
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.pipeline.admission import MemoryGate
@@ -39,6 +45,9 @@ from tickhandler_dagster.pipeline.raw_leftovers import adopted_rows, standing_ro
 from tickhandler_dagster.pipeline.refusals import Refusals
 
 __all__ = ["DatasetSource", "IngestLimits", "RawTicksResult", "ingest_raw_ticks"]
+
+_SHOWN = 5
+"""Names in an error's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,7 @@ def ingest_raw_ticks(
     datasets: DatasetSource,
     limits: IngestLimits,
     force: bool = False,
+    again: Collection[str] = (),
     on_progress: OnProgress | None = None,
 ) -> RawTicksResult:
     """Fetch, convert and publish what is missing of a raw partition, and write its manifest.
@@ -113,12 +123,15 @@ def ingest_raw_ticks(
         datasets: The vendor's files.
         limits: How much happens at once.
         force: Fetch every file again.
+        again: Instrument keys whose files are fetched again; all others are kept.
         on_progress: Told of every finished file.
 
     Raises:
+        InvalidInput: an instrument to fetch again is not expected in the partition.
         StorageFull: the lake's device has no space left; finished files stay and are taken over.
         StorageDenied: the lake may not be written or read.
     """
+    _check_expected(again, cell, data_type, universe)
     previous = standing_rows(lake, _previous(lake, cell, data_type))
     plan = plan_raw_files(
         cell,
@@ -127,8 +140,12 @@ def ingest_raw_ticks(
         catalog=catalog,
         manifest=list(previous.values()),
         force=force,
+        again=again,
     )
-    adopted, jobs = ([], plan.jobs) if force else adopted_rows(lake, cell, data_type, plan.jobs)
+    # What a killed run finished may be what is to come again: only other files are taken over.
+    fresh, others = _parted(plan.jobs, lambda job: force or job.is_of(again))
+    adopted, left = adopted_rows(lake, cell, data_type, others)
+    jobs = [*fresh, *left]
     ingest = FileIngest(cell, data_type, lake=lake, datasets=datasets, catalog=catalog)
     report = _Report(f"raw_ticks/{data_type} {cell}", len(jobs), on_progress)
     run = _Run(limits, ingest, report, previous)
@@ -205,6 +222,31 @@ class _Run:
         outcome = outcome.keeping(self.previous)
         self.outcomes.append(outcome)
         self.report.add(outcome)
+
+
+def _check_expected(
+    again: Collection[str], cell: VenueDay, data_type: DataType, universe: pl.DataFrame
+) -> None:
+    """Refuse a name that nothing has: the run would fetch nothing and look like a success."""
+    expected = {item.instrument_key for item in expected_instruments(universe, data_type)}
+    unknown = sorted(set(again) - expected)
+    if unknown:
+        raise InvalidInput(
+            f"raw_ticks/{data_type} {cell}",
+            "instruments to fetch again that are not expected there",
+            was=", ".join(unknown[:_SHOWN]),
+            expected="canonical keys of the universe, as in the table instruments",
+            remedy="Take them from the manifest or from `tickhandler recheck`",
+        )
+
+
+def _parted(
+    jobs: Iterable[FileJob], is_first: Callable[[FileJob], bool]
+) -> tuple[list[FileJob], list[FileJob]]:
+    parts: tuple[list[FileJob], list[FileJob]] = ([], [])
+    for job in jobs:
+        parts[not is_first(job)].append(job)
+    return parts
 
 
 def _folders(parent: Path) -> Iterator[Path]:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 
@@ -16,8 +17,10 @@ from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.object_store import LocalObjectStore
 from tickhandler_dagster.market.progress import OnProgress, Progress
 from tickhandler_dagster.pipeline.exchange_catalog import MetadataSource
+from tickhandler_dagster.pipeline.kline_conformance import KlineSource, NoKlines
 from tickhandler_dagster.pipeline.raw_ticks import DatasetSource, IngestLimits
 from tickhandler_dagster.settings import Settings
+from tickhandler_dagster.settings.forms import NO_KLINES, VENUE_KLINES
 
 LOG_INTERVAL_S = 5.0
 
@@ -75,6 +78,7 @@ def build_resources(settings: Settings) -> Mapping[str, object]:
     return {
         "lake": _lazy(lambda: Lake(LocalObjectStore(settings.lake_root))),
         "vendor": _lazy(lambda: build_vendor(settings)),
+        "klines": _lazy(lambda: build_kline_source(settings)),
         "limits": _limits(settings),
         "progress": ProgressListener(),
     }
@@ -94,6 +98,24 @@ def build_vendor(settings: Settings) -> Vendor:
         metadata=TardisMetadata(str(settings.tardis_endpoint), api_key=key),
         datasets=TardisDatasets(str(settings.tardis_datasets_endpoint), api_key=key),
     )
+
+
+def build_kline_source(settings: Settings) -> KlineSource:
+    """Where klines come from by the settings."""
+    if settings.klines_source == NO_KLINES:
+        return NoKlines()
+    if settings.klines_source == VENUE_KLINES:
+        from tickhandler_dagster.adapters.klines.binance_rest import (  # noqa: PLC0415  (see the charter)
+            BinanceKlines,
+        )
+
+        endpoint = settings.klines_endpoint
+        return BinanceKlines(None if endpoint is None else str(endpoint))
+    from tickhandler_dagster.adapters.klines.kline_folder import (  # noqa: PLC0415  (see the charter)
+        KlineFolder,
+    )
+
+    return KlineFolder(Path(settings.klines_source))
 
 
 def _limits(settings: Settings) -> IngestLimits:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import fnmatch
 import gzip
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeAlias
 
 from isal import igzip
 
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
 from tickhandler_dagster.sandbox.dataset_gate import DatasetRequest, Refusal
+from tickhandler_dagster.sandbox.revised_files import of_the_same_size, with_fewer_rows
 
 
 class Fault(StrEnum):
@@ -43,6 +46,20 @@ class Fault(StrEnum):
     ZERO_VALUES = "zero_values"
     NEGATIVE_VALUES = "negative_values"
 
+
+class Revised(StrEnum):
+    """A way in which a vendor exports a file again: an answer with nothing wrong in it."""
+
+    FEWER_ROWS = "fewer_rows"
+    SAME_SIZE = "same_size"
+    UPLOADED_AGAIN = "uploaded_again"
+
+
+Deviation: TypeAlias = Fault | Revised
+
+
+FIRST_EXPORT = "Thu, 01 Aug 2024 06:00:00 GMT"
+LATER_EXPORT = "Sun, 01 Sep 2024 06:00:00 GMT"
 
 SHORT_WAIT_S = 1
 LONG_WAIT_S = 3_600
@@ -75,7 +92,7 @@ class FaultRule:
     """Which requests meet a fault.
 
     Attributes:
-        fault: Which fault.
+        fault: Which fault, or how the file is revised.
         exchange: Pattern of the exchange id; `*` and `?` as in a shell.
         data_type: Pattern of the data type.
         date: Pattern of the date, written YYYY-MM-DD.
@@ -83,7 +100,7 @@ class FaultRule:
         times: How many requests for each file meet the fault before it heals; None is all.
     """
 
-    fault: Fault
+    fault: Deviation
     exchange: str = "*"
     data_type: str = "*"
     date: str = "*"
@@ -124,7 +141,7 @@ class FaultPlan:
             self._rules.clear()
             self._met.clear()
 
-    def take(self, request: DatasetRequest) -> Fault | None:
+    def take(self, request: DatasetRequest) -> Deviation | None:
         """The fault this request meets, counted; None where it meets none."""
         with self._lock:
             for rule in self._rules:
@@ -138,11 +155,21 @@ class FaultPlan:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A body and the length its header claims."""
+    """A body and what the headers claim about it.
+
+    Attributes:
+        body: What is sent.
+        declared_length: Content-Length.
+        content_type: Content-Type.
+        md5: Digest in `x-md5` and ETag; empty for that of the true body.
+        modified: Last-Modified.
+    """
 
     body: bytes
     declared_length: int
     content_type: str = "text/csv"
+    md5: str = ""
+    modified: str = FIRST_EXPORT
 
 
 def _payload(body: bytes) -> Payload:
@@ -253,7 +280,32 @@ DAMAGES: Mapping[Fault, Callable[[bytes, DataType], Payload]] = MappingProxyType
 """Faults that are a 200 with something wrong in it."""
 
 
-def payload(body: bytes, data_type: DataType, fault: Fault | None) -> Payload:
+def _revised(body: bytes) -> Payload:
+    digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    return Payload(body, len(body), md5=digest, modified=LATER_EXPORT)
+
+
+def _uploaded_again(body: bytes, _: DataType) -> Payload:
+    """The same bytes, uploaded in parts: the digest in the headers is none of the file."""
+    parts = (body[: len(body) // 2], body[len(body) // 2 :])
+    digests = b"".join(hashlib.md5(part, usedforsecurity=False).digest() for part in parts)
+    digest = hashlib.md5(digests, usedforsecurity=False).hexdigest()
+    return Payload(body, len(body), md5=f"{digest}-2", modified=LATER_EXPORT)
+
+
+REVISIONS: Mapping[Revised, Callable[[bytes, DataType], Payload]] = MappingProxyType(
+    {
+        Revised.FEWER_ROWS: lambda body, type_: _revised(with_fewer_rows(body, type_)),
+        Revised.SAME_SIZE: lambda body, type_: _revised(of_the_same_size(body, type_)),
+        Revised.UPLOADED_AGAIN: _uploaded_again,
+    }
+)
+"""What is sent of a file that was exported again."""
+
+
+def payload(body: bytes, data_type: DataType, fault: Deviation | None) -> Payload:
     """What is sent instead of the true body; the true body where there is no fault."""
-    damage = DAMAGES.get(fault) if fault is not None else None
-    return _payload(body) if damage is None else damage(body, data_type)
+    if isinstance(fault, Revised):
+        return REVISIONS[fault](body, data_type)
+    change = DAMAGES.get(fault) if fault is not None else None
+    return _payload(body) if change is None else change(body, data_type)

@@ -35,7 +35,7 @@ from tickhandler_dagster.sandbox.dataset_gate import (
     unknown_exchange,
     unknown_symbol,
 )
-from tickhandler_dagster.sandbox.faults import REFUSALS, Fault, FaultPlan, payload
+from tickhandler_dagster.sandbox.faults import REFUSALS, Deviation, Fault, FaultPlan, payload
 from tickhandler_dagster.sandbox.instrument_filter import matches_filter
 from tickhandler_dagster.sandbox.source import Json, Source
 
@@ -107,7 +107,7 @@ class StorageHost:
         self.records = records
         self.base_url = ""
         self._source = source
-        self._signed: OrderedDict[str, tuple[DatasetRequest, Fault | None]] = OrderedDict()
+        self._signed: OrderedDict[str, tuple[DatasetRequest, Deviation | None]] = OrderedDict()
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -115,7 +115,7 @@ class StorageHost:
         application.router.add_get("/{path:.+}", self._serve)
         return application
 
-    def sign(self, wanted: DatasetRequest, fault: Fault | None) -> URL:
+    def sign(self, wanted: DatasetRequest, fault: Deviation | None) -> URL:
         """An address of the file that needs no key."""
         signature = secrets.token_hex(16)
         self._signed[signature] = (wanted, fault)
@@ -124,7 +124,7 @@ class StorageHost:
         return URL(self.base_url).with_path(f"/{wanted.path}").with_query(signature=signature)
 
     async def send(
-        self, request: web.Request, wanted: DatasetRequest, fault: Fault | None
+        self, request: web.Request, wanted: DatasetRequest, fault: Deviation | None
     ) -> web.StreamResponse:
         """The file, damaged where a fault says so."""
         body = await asyncio.to_thread(
@@ -134,11 +134,14 @@ class StorageHost:
             return _refused(REFUSALS[Fault.MISSING_FILE])
         # Off the loop: rewriting a large file takes long enough to hold up every other answer.
         sent = await asyncio.to_thread(payload, body, wanted.data_type, fault)
+        md5 = sent.md5 or hashlib.md5(body, usedforsecurity=False).hexdigest()
         response = web.StreamResponse(
             headers={
                 hdrs.CONTENT_TYPE: sent.content_type,
                 hdrs.CONTENT_LENGTH: str(sent.declared_length),
-                "x-md5": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"',
+                hdrs.ETAG: f'"{md5}"',
+                hdrs.LAST_MODIFIED: sent.modified,
+                "x-md5": f'"{md5}"',
             }
         )
         await response.prepare(request)
@@ -296,7 +299,7 @@ class ApiHost:
         if refusal is not None:
             return _refused(refusal)
         fault = self._faults.take(wanted)
-        if fault is not None and fault in REFUSALS:
+        if isinstance(fault, Fault) and fault in REFUSALS:
             return _refused(REFUSALS[fault])
         if is_free(wanted.day):
             return await self._storage.send(request, wanted, fault)

@@ -19,6 +19,8 @@ from tickhandler_dagster.market.errors import InvalidSetting
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY, KeyRights
 from tickhandler_dagster.sandbox.faults import FaultPlan
 from tickhandler_dagster.sandbox.handlers import ApiHost, RequestRecord, StorageHost
+from tickhandler_dagster.sandbox.kline_faults import KlineFaultPlan
+from tickhandler_dagster.sandbox.kline_host import KlineHost
 from tickhandler_dagster.sandbox.source import Source
 
 _HOST = "127.0.0.1"
@@ -41,6 +43,10 @@ class SandboxServer:
         with SandboxServer(Simulator(seed=7)) as server:
             download_datasets(..., api_key=SANDBOX_KEY, endpoint=server.datasets_url)
         ```
+
+    Attributes:
+        faults: What goes wrong with files.
+        kline_faults: What goes wrong with klines.
     """
 
     def __init__(
@@ -52,10 +58,12 @@ class SandboxServer:
         port: int = 0,
     ) -> None:
         self.faults = faults if faults is not None else FaultPlan()
+        self.kline_faults = KlineFaultPlan()
         self._records: list[RequestRecord] = []
         self._storage = StorageHost(source, self._records)
         keys = {SANDBOX_KEY: KeyRights()} if api_keys is None else api_keys
         self._api = ApiHost(source, self._storage, keys, self.faults)
+        self._klines = KlineHost(source, self.kline_faults)
         self._port = port
         self._ports: dict[str, int] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,6 +74,11 @@ class SandboxServer:
     def api_url(self) -> str:
         """Base address of the metadata API."""
         return f"http://{_HOST}:{self._ports['api']}/v1"
+
+    @property
+    def klines_url(self) -> str:
+        """Address that stands for those of the venues' own APIs."""
+        return f"http://{_HOST}:{self._ports['api']}"
 
     @property
     def datasets_url(self) -> str:
@@ -147,10 +160,9 @@ class SandboxServer:
             ready.set()
 
     async def _open(self, runners: list[web.AppRunner]) -> None:
-        hosts = (
-            ("storage", self._storage.application(), 0),
-            ("api", self._api.application(), self._port),
-        )
+        api = self._api.application()
+        self._klines.add_routes(api)
+        hosts = (("storage", self._storage.application(), 0), ("api", api, self._port))
         for name, application, port in hosts:
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
             await runner.setup()

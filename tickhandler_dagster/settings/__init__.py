@@ -8,6 +8,7 @@ from tickhandler_dagster.settings.loading import (
     CONFIG_FILE_VARIABLE,
     ENV_FILE_VARIABLE,
     child_environment,
+    load_secrets,
     load_settings,
 )
 
@@ -16,5 +17,6 @@ __all__ = [
     "ENV_FILE_VARIABLE",
     "Settings",
     "child_environment",
+    "load_secrets",
     "load_settings",
 ]

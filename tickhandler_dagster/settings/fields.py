@@ -27,7 +27,10 @@ from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.settings.forms import (
     ENDPOINT,
+    NO_KLINES,
+    VENUE_KLINES,
     VENUE_LIST,
+    AlertPolicySetting,
     DataTypeList,
     MftSets,
     MftWindows,
@@ -36,6 +39,7 @@ from tickhandler_dagster.settings.forms import (
     as_text,
     date,
     folder,
+    kline_source,
     rule,
 )
 
@@ -151,7 +155,7 @@ class Settings(BaseSettings):
     download_data_types: DataTypeList = Field(
         default=tuple(DataType),
         min_length=1,
-        description="Data types to fetch; checked, not used before there is a schedule.",
+        description="Data types to fetch; others are not missed.",
         json_schema_extra=rule(f"a comma list of {', '.join(DataType)}", "Correct the name"),
     )
     partition_start_date: Annotated[dt.date, BeforeValidator(date)] = Field(
@@ -185,6 +189,24 @@ class Settings(BaseSettings):
         default=None,
         description="What of missing and broken data is an error, a warning, or ignored.",
         json_schema_extra=rule("a list of mappings", "See the README"),
+    )
+    klines_source: Annotated[str, BeforeValidator(kline_source)] = Field(
+        default=NO_KLINES,
+        description="Klines that 1m candles are compared with: off, venue (its API), or a path.",
+        json_schema_extra=rule(
+            f"{NO_KLINES}, {VENUE_KLINES}, or a file or folder that exists",
+            "Correct the path or leave it out",
+        ),
+    )
+    klines_endpoint: AnyHttpUrl | None = Field(
+        default=None,
+        description="Address in place of the venues' own for klines: a mirror, or the sandbox.",
+        json_schema_extra=ENDPOINT,
+    )
+    alerts: AlertPolicySetting | None = Field(
+        default=None,
+        description="Who is told of what goes wrong, when and how; nobody where it is not set.",
+        json_schema_extra=rule("a mapping", "See the README"),
     )
     dagster_home: Path | None = Field(
         default=None,
@@ -233,6 +255,14 @@ class Settings(BaseSettings):
     def grid_venues(self) -> tuple[VenueId, ...]:
         """Venues of the partition grid: the listed ones, then those only downloaded."""
         return tuple(dict.fromkeys((*self.instrument_exchanges, *self.download_venues)))
+
+    @property
+    def downloads(self) -> dict[VenueId, tuple[DataType, ...]]:
+        """By venue of the grid the data types to fetch: none of venues that are not downloaded."""
+        return {
+            venue: self.download_data_types if venue in self.download_venues else ()
+            for venue in self.grid_venues
+        }
 
     def variables(self) -> dict[str, str]:
         """Every variable with its value as text, the key hidden: what may be logged."""

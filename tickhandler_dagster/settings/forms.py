@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
+from tickhandler_dagster.market.alerts.policy import AlertPolicy
+from tickhandler_dagster.market.alerts.policy_form import parse_alerts
 from tickhandler_dagster.market.data_types import DataType, parse_data_type
 from tickhandler_dagster.market.days import parse_date
 from tickhandler_dagster.market.errors import InvalidInput
@@ -50,6 +52,22 @@ def folder(value: object) -> Path:
     return Path(str(value)).expanduser().absolute()
 
 
+NO_KLINES, VENUE_KLINES = "off", "venue"
+"""Values of KLINES_SOURCE that are no path."""
+
+
+def kline_source(value: object) -> str:
+    """`off`, `venue`, or the absolute path of what exists."""
+    if value is False:  # YAML reads a bare off as false
+        return NO_KLINES
+    if str(value).strip().lower() in {NO_KLINES, VENUE_KLINES}:
+        return str(value).strip().lower()
+    path = Path(str(value)).expanduser().absolute()
+    if not path.exists():
+        raise ValueError("no such file or folder")
+    return str(path)
+
+
 VenueList = Annotated[
     tuple[Annotated[VenueId, BeforeValidator(_venue)], ...], NoDecode, BeforeValidator(_items)
 ]
@@ -57,6 +75,7 @@ DataTypeList = Annotated[
     tuple[Annotated[DataType, BeforeValidator(_data_type)], ...], NoDecode, BeforeValidator(_items)
 ]
 MftWindows = Annotated[Windows | None, NoDecode, BeforeValidator(mft.parse_windows)]
+AlertPolicySetting = Annotated[AlertPolicy, NoDecode, BeforeValidator(parse_alerts)]
 QualityPolicySetting = Annotated[QualityPolicy, NoDecode, BeforeValidator(parse_policy)]
 MftSets = Annotated[tuple[mft.FeatureSet, ...] | None, NoDecode, BeforeValidator(mft.parse_sets)]
 
@@ -76,6 +95,6 @@ def as_text(value: object) -> str:
         return mft.sets_text(value) or ",".join(str(item) for item in value)
     if isinstance(value, Windows):
         return mft.windows_text(value)
-    if isinstance(value, QualityPolicy):
+    if isinstance(value, QualityPolicy | AlertPolicy):
         return value.text
     return "" if value is None else str(value)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from dotenv import dotenv_values
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, YamlConfigSettingsSource
 
 from tickhandler_dagster.market.errors import InvalidSetting
@@ -62,6 +63,18 @@ def load_settings(env_file: Path | None = None, config_file: Path | None = None)
         raise _explained(
             error
         ) from None  # the chained text would repeat the values, a key among them
+
+
+def load_secrets(names: Iterable[str], env_file: Path | None = None) -> dict[str, SecretStr]:
+    """What these variables hold, from the environment, else from `.env`, where they are set.
+
+    Args:
+        names: Variables that another setting names, such as those of the notifiers in `ALERTS`.
+        env_file: The `.env` file; by default that of `load_settings`.
+    """
+    file = env_file or _path_from(ENV_FILE_VARIABLE) or Path(".env")
+    found = {**dotenv_values(file, interpolate=False), **os.environ}
+    return {name: SecretStr(text) for name in names if (text := found.get(name))}
 
 
 def _path_from(variable: str) -> Path | None:
