@@ -46,7 +46,7 @@ def test_nothing_is_said_of_an_object_that_is_not_there(store):
 def test_an_object_is_replaced_and_deleted(store):
     store.write("a", b"old")
     store.write("a", b"new")
-    assert Path(store.uri("a")).read_bytes() == b"new"
+    assert store.local("a").read_bytes() == b"new"
     store.delete("a")
     assert store.read("a") is None
 

@@ -12,8 +12,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _default(name, field):
-    if name == "lake_root":
-        return "lake"
+    if isinstance(field.default, Path):
+        return str(field.default)
     if isinstance(field.default, tuple):
         return "all"
     return "" if field.default is None else f"{field.default}"

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow.fs as pafs
 
-from tickhandler_dagster.adapters.object_store import ObjectStore, storage_errors
+from tickhandler_dagster.adapters.object_store import ObjectStore
 from tickhandler_dagster.adapters.parquet import (
     ParquetTableWriter,
     StoredObject,
+    file_digest,
     key_value_metadata,
     read_footer,
 )
@@ -26,7 +26,6 @@ from tickhandler_dagster.market.errors import CorruptData
 from tickhandler_dagster.market.paths import LakeObject
 from tickhandler_dagster.market.tables import Table
 
-_BLOCK = 4 * 1024 * 1024
 _UNREADABLE = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError)
 
 
@@ -52,6 +51,10 @@ class Lake:
     def size(self, item: LakeObject) -> int | None:
         """The object's size in bytes; None where there is none."""
         return self._store.size(item.path)
+
+    def local(self, item: LakeObject) -> Path | None:
+        """A file on this machine with the object's bytes, for readers; None where there is none."""
+        return self._store.local(item.path)
 
     def delete(self, item: LakeObject) -> None:
         """Remove the object; nothing happens where there is none."""
@@ -114,9 +117,10 @@ class Lake:
         Raises:
             StorageDenied: the lake may not be read.
         """
-        if not self.exists(item):
+        local = self.local(item)
+        if local is None:
             return None
-        return pl.scan_parquet(self._store.uri(item.path), glob=False, hive_partitioning=False)
+        return pl.scan_parquet(local, glob=False, hive_partitioning=False)
 
     def metadata(self, item: LakeObject) -> dict[str, str] | None:
         """The key-value texts in the footer of a stored table; None where there is no object.
@@ -124,19 +128,20 @@ class Lake:
         Raises:
             CorruptData: the object is not readable Parquet.
         """
-        if not self.exists(item):
-            return None
-        return key_value_metadata(read_footer(self._store.uri(item.path)))
+        local = self.local(item)
+        return None if local is None else key_value_metadata(read_footer(local))
 
     def digest(self, item: LakeObject) -> StoredObject:
-        """Size and SHA-256 of a stored object, read in blocks."""
-        filesystem, path = pafs.FileSystem.from_uri(self._store.uri(item.path))
-        digest, size = hashlib.sha256(), 0
-        with storage_errors(item.path), filesystem.open_input_stream(path) as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
-        return StoredObject(bytes=size, sha256=digest.hexdigest())
+        """Size and SHA-256 of a stored object, read in blocks.
+
+        Raises:
+            CorruptData: there is no such object.
+        """
+        local = self.local(item)
+        if local is None:
+            raise _unreadable(item)
+        sha256, size = file_digest(local)
+        return StoredObject(bytes=size, sha256=sha256)
 
     def write_json(self, item: LakeObject, document: Any) -> StoredObject:  # noqa: ANN401  (any JSON)
         """Store a document as JSON with sorted keys, so that equal documents are equal bytes."""

@@ -64,8 +64,11 @@ class ObjectStore(Protocol):
         """Paths of all objects that begin with `prefix`, sorted."""
         ...
 
-    def uri(self, path: str) -> str:
-        """The address under which polars and pyarrow scan the object."""
+    def local(self, path: str) -> Path | None:
+        """A file on this machine with the object's present bytes; None where there is none.
+
+        The object itself where it is one, else a copy; it is not to be changed.
+        """
         ...
 
     def scratch(self) -> AbstractContextManager[Path]:
@@ -157,9 +160,13 @@ class LocalObjectStore:
             )
         yield from (path for path in paths if path.startswith(prefix) and not _is_temporary(path))
 
-    def uri(self, path: str) -> str:
-        """The file's absolute path."""
-        return str(self._file(path))
+    def local(self, path: str) -> Path | None:
+        """The object's own file; None where there is none.
+
+        Raises:
+            StorageDenied: the folder may not be read.
+        """
+        return None if self.size(path) is None else self._file(path)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:

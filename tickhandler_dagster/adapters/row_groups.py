@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from tickhandler_dagster.adapters.object_store import storage_error
@@ -51,7 +51,7 @@ class TickFile:
     """A raw tick file, read by row group.
 
     Args:
-        uri: Address under which the object store gives it.
+        path: The file.
         columns: What to read, `timestamp` among them.
         marks_start: Add the column `is_start`, true in the file's first row alone.
 
@@ -59,15 +59,13 @@ class TickFile:
         CorruptData: not a readable Parquet file.
     """
 
-    def __init__(self, uri: str, columns: Sequence[str], *, marks_start: bool = False) -> None:
-        self._uri = uri
+    def __init__(self, path: Path, columns: Sequence[str], *, marks_start: bool = False) -> None:
+        self._path = path
         self._marks_start = marks_start
         self._columns = list(columns)
         with self._readable():
-            filesystem, path = pafs.FileSystem.from_uri(uri)
             self._file = pq.ParquetFile(
                 path,
-                filesystem=filesystem,
                 pre_buffer=False,
                 read_dictionary=[name for name in columns if name in _FEW_VALUES],
             )
@@ -113,10 +111,10 @@ class TickFile:
             yield
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise storage_error(error, self._uri) from error
+                raise storage_error(error, str(self._path)) from error
             # Arrow reports bytes it cannot decode as either, and then without a number
             raise CorruptData(
-                self._uri,
+                str(self._path),
                 "the raw tick file cannot be read",
                 remedy="Materialize its raw_ticks partition again with force",
             ) from error

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.adapters.parquet import file_size
 from tickhandler_dagster.market.errors import CorruptData
 from tickhandler_dagster.market.paths import LakeObject
 
@@ -28,16 +29,16 @@ def read_batches(
     Raises:
         CorruptData: the object is not readable Parquet.
     """
-    size = lake.size(item)
-    if size is None:
+    local = lake.local(item)
+    if local is None:
         return
-    if size <= SMALL_BYTES:
+    if file_size(local) <= SMALL_BYTES:
         frame = lake.read_table(item)
         if frame is not None:
             yield from frame.iter_slices(batch_rows) if frame.height else (frame,)
         return
     try:
-        with pq.ParquetFile(lake.store.uri(item.path)) as file:
+        with pq.ParquetFile(local) as file:
             for batch in file.iter_batches(batch_rows):
                 yield pl.DataFrame(pl.from_arrow(batch))
     except pa.ArrowInvalid as error:

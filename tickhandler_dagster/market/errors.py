@@ -18,7 +18,9 @@ TickhandlerError
     ├── RateLimited             429 with a short Retry-After
     ├── QuotaExhausted          429 with a long Retry-After: the day's transfer is used up
     ├── KeyLocked               403/274: the key is in use from another address
-    └── StorageFull             no space left; freeing some heals it
+    ├── StorageFull             no space left; freeing some heals it
+    ├── StorageUnavailable      the bucket or the warehouse does not answer
+    └── ConcurrentWrite         somebody else wrote the object since it was read: read anew
 ```
 """
 
@@ -142,3 +144,11 @@ class KeyLocked(TransientError):
 
 class StorageFull(TransientError):
     """The device under the lake has no space left."""
+
+
+class StorageUnavailable(TransientError):
+    """The bucket or the warehouse answered 5xx, refused for a while, or said nothing in time."""
+
+
+class ConcurrentWrite(TransientError):
+    """Another writer changed the object since this one read it: a new try reads it anew."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
@@ -86,7 +87,7 @@ def open_channel(
         MissingUpstream: a file that a manifest names is not in the lake.
         CorruptData: a file is not readable.
     """
-    files = [TickFile(_uri(lake, row), columns, marks_start=marks_start) for row in rows]
+    files = [TickFile(stored_ticks(lake, row), columns, marks_start=marks_start) for row in rows]
     return ChannelReader(files, rows, tuple(columns))
 
 
@@ -109,13 +110,19 @@ def as_top(frame: pl.DataFrame, data_type: DataType) -> pl.DataFrame:
     return frame.rename({old: new for old, new in names.items() if old in frame.columns})
 
 
-def _uri(lake: Lake, row: ManifestRow) -> str:
+def stored_ticks(lake: Lake, row: ManifestRow) -> Path:
+    """The file of the raw ticks that a manifest row names.
+
+    Raises:
+        MissingUpstream: it is not in the lake.
+    """
     item = RawTickFile(row.date, row.data_type, row.instrument_key)
-    if not lake.exists(item):
+    local = lake.local(item)
+    if local is None:
         cell = f"{row.date}|{row.venue}"
         raise MissingUpstream(
             item.path,
             "named by the manifest and not in the lake",
             remedy=f"Run: {materialize(f'raw_ticks/{row.data_type}', cell)}",
         )
-    return lake.store.uri(item.path)
+    return local

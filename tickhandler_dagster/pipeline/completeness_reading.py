@@ -108,7 +108,8 @@ def stored_objects(
 ) -> list[CompletenessFile | FindingsFile]:
     """The span's objects of that kind, in one listing: stores charge for each question."""
     found = map(parse_path, lake.store.list(kind.form.partition("{")[0]))
-    return [item for item in found if isinstance(item, kind) and span.has(item.date, item.venue)]
+    mine = [item for item in found if isinstance(item, CompletenessFile | FindingsFile)]
+    return [item for item in mine if type(item) is kind and span.has(item.date, item.venue)]
 
 
 def completeness_batches(span: ReportSpan, *, lake: Lake, policy: QualityPolicy) -> Iterator[Batch]:
@@ -140,9 +141,9 @@ def read_all(lake: Lake, items: Iterable[LakeObject], names: Iterable[str]) -> p
         CorruptData: one of them is not readable.
     """
     items, names = list(items), list(names)
-    addresses = [lake.store.uri(item.path) for item in items]
+    files = [local for item in items if (local := lake.local(item)) is not None]
     try:
-        lazy = pl.scan_parquet(addresses, glob=False, hive_partitioning=False)
+        lazy = pl.scan_parquet(files, glob=False, hive_partitioning=False)
         return lazy.select(names).collect()
     except (pl.exceptions.PolarsError, OSError):
         # One by one the reader names the broken object and what to do about it.

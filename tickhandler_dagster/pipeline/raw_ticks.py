@@ -280,7 +280,8 @@ def _result(
 ) -> RawTicksResult:
     has_data = not rows or any(row.state.is_settled for row in rows)
     errors = [outcome.error for outcome in run.outcomes if outcome.error is not None]
-    ending = [error for error in errors if isinstance(error, KeyLocked | QuotaExhausted)]
+    # The reason of a run's end before the reasons of single files.
+    ending = [*filter(lambda error: isinstance(error, KeyLocked | QuotaExhausted), errors)]
     problem = next(iter(ending if has_data else [*ending, *errors]), None)
     return RawTicksResult(
         rows=rows,

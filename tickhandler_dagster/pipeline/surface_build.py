@@ -27,10 +27,10 @@ from tickhandler_dagster.market.options.expiry import expiry_surface
 from tickhandler_dagster.market.options.surface import surface_columns
 from tickhandler_dagster.market.options.units import as_fraction
 from tickhandler_dagster.market.options_surface_table import surface_frame
-from tickhandler_dagster.market.paths import RawTickFile
 from tickhandler_dagster.market.tables import TIMESTAMP
 from tickhandler_dagster.market.timeframes import BASE_TIMEFRAME, Timeframe
 from tickhandler_dagster.market.venues import VenueId
+from tickhandler_dagster.pipeline.channel_reading import stored_ticks
 from tickhandler_dagster.pipeline.surface_inputs import OptionInput, UnderlyingDay
 
 _ARRIVAL = "local_timestamp"
@@ -100,7 +100,7 @@ def _chain(
 def _rows(option: OptionInput, venue: VenueId, *, lake: Lake, start_us: int) -> OptionRows:
     files = [
         TickFile(
-            lake.store.uri(RawTickFile(row.date, row.data_type, row.instrument_key).path),
+            stored_ticks(lake, row),
             ["timestamp", _ARRIVAL, *_VALUES],
         )
         for row in option.files

@@ -185,7 +185,7 @@ def test_candles_with_other_columns_are_said(mft_lab):
     mft_lab.put_days(range(2), keys=(mft_lab.btc,))
     item = CandleFile(mft_lab.day(0), mft_lab.timeframe, mft_lab.btc)
     old = mft_lab.lake.read_table(item).drop("mid_price")
-    old.write_parquet(mft_lab.lake.store.uri(item.path))
+    old.write_parquet(mft_lab.lake.local(item))
     with pytest.raises(CorruptData, match="columns are missing"):
         mft_lab.build(1)
 

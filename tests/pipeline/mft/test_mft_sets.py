@@ -89,6 +89,6 @@ def test_what_is_missing_is_said_with_its_remedy(lab):
 
 def test_features_of_other_windows_are_said(lab):
     item = MftFile(lab.day(2), lab.timeframe, lab.btc)
-    lab.rows(2).drop("log_return_1").write_parquet(lab.lake.store.uri(item.path))
+    lab.rows(2).drop("log_return_1").write_parquet(lab.lake.local(item))
     with pytest.raises(CorruptData, match="columns are missing"):
         cut(lab, core(lab))
