@@ -98,7 +98,8 @@ def test_loading_the_definitions_pays_for_nothing_that_only_runs_need():
         "from tickhandler_dagster.settings import Settings\n"
         "build_definitions(Settings()).get_repository_def()\n"
         "heavy = ('pandera', 'pandas', 'aiohttp', 'matplotlib', 'tardis_dev', "
-        "'google.cloud.bigquery', 'google.auth', 'duckdb', 'obstore', 'dbt', 'dagster_dbt', 'slack_sdk', 'playwright')\n"
+        "'google.cloud.bigquery', 'google.auth', 'duckdb', 'obstore', 'dbt', 'dagster_dbt', "
+        "'slack_sdk', 'playwright')\n"
         "print(sorted(set(heavy) & set(sys.modules)))\n"
     )
     assert _printed(code) == "[]"
