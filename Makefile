@@ -40,10 +40,12 @@ lint: $(READY) ## Style, layers and size budgets
 types: $(READY) ## Static types
 	@$(BIN)/mypy
 
-dictionary: $(READY) ## Write the dictionaries in docs/ from the code
+dictionary: $(READY) ## Write the dictionaries in docs/ and dbt's sources from the code
 	@$(BIN)/tickhandler dictionary features > docs/feature-dictionary.md
 	@$(BIN)/tickhandler dictionary mft > docs/mft-dictionary.md
 	@$(BIN)/tickhandler dictionary tables > docs/data-dictionary.md
+	@$(BIN)/tickhandler dictionary dbt-sources > dbt_bigquery/models/sources.yml
+	@$(BIN)/tickhandler dictionary dbt-docs > dbt_bigquery/models/columns.md
 
 bench: $(READY) ## CPU-seconds and memory beside the limit and the peers
 	@$(BIN)/python benchmarks/run.py --folder $(BENCH) $(ARGS)

@@ -30,6 +30,7 @@ from tickhandler_dagster.market.timeframes import Timeframe
 _ROOT = Path(__file__).resolve().parents[1]
 _MEGA = 1e6
 _DEFAULT_ROWS = {False: 3_000_000, True: features.DEFAULT_TRADES}
+_DEFAULT_DAYS = {False: mft.DEFAULT_DAYS, True: 2_190}
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -38,7 +39,8 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are shown")
     parser.add_argument("--features", action="store_true", help="bars with all features instead")
     parser.add_argument("--mft", action="store_true", help="mid-frequency features instead")
-    parser.add_argument("--days", type=int, default=mft.DEFAULT_DAYS, help="days, for --mft")
+    parser.add_argument("--scale", action="store_true", help="an instance of six years instead")
+    parser.add_argument("--days", type=int, help="days, for --mft (60) and --scale (2,190)")
     parser.add_argument(
         "--instruments", type=int, default=mft.DEFAULT_INSTRUMENTS, help="instruments, for --mft"
     )
@@ -52,6 +54,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     arguments = parser.parse_args(argv)
     arguments.rows = arguments.rows or _DEFAULT_ROWS[arguments.features]
+    arguments.days = arguments.days or _DEFAULT_DAYS[arguments.scale]
     return arguments
 
 
@@ -61,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
     if {frame.value: frame.us // 1_000_000 for frame in Timeframe} != SECONDS:
         sys.exit("benchmarks/timeframes.py: other timeframes than the project's. Make them equal.")
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    if arguments.scale:
+        return _scale(arguments, console)
     if arguments.mft:
         return _mft(arguments, console)
     if arguments.memory:
@@ -96,6 +101,16 @@ def _features(arguments: argparse.Namespace, console: Console) -> int:
     _print_agreement(console, different, "the columns both have, in 1m bars, to 1e-9")
     shutil.rmtree(work)
     return 1 if different else 0
+
+
+def _scale(arguments: argparse.Namespace, console: Console) -> int:
+    # Dagster is loaded here alone: three seconds that the others do not wait for.
+    import instance_scale  # noqa: PLC0415  (see above)
+
+    scale = instance_scale.measure(arguments.folder, arguments.days, _note)
+    instance_scale.print_scale(console, scale)
+    shutil.rmtree(scale.folder)
+    return 0
 
 
 def _mft(arguments: argparse.Namespace, console: Console) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import gzip
+import importlib.util
+import sys
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -80,7 +82,7 @@ class VendorServer:
 
     async def _start(self):
         app = web.Application()
-        app.router.add_get("/{tail:.*}", self._answer)
+        app.router.add_route("*", "/{tail:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -112,6 +114,37 @@ def vendor():
 @pytest.fixture
 def answer():
     return Answer
+
+
+def load_double(name):
+    """A module of tests/doubles/, which are no package."""
+    key = f"doubles_{name}"
+    if key not in sys.modules:
+        file = Path(__file__).parent / "doubles" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(key, file)
+        sys.modules[key] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[key])
+    return sys.modules[key]
+
+
+@pytest.fixture(scope="session")
+def double():
+    return load_double
+
+
+@pytest.fixture(scope="session")
+def _gcs_server(tmp_path_factory):
+    server = load_double("gcs_emulator").GcsEmulator(tmp_path_factory.mktemp("gcs")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def gcs(_gcs_server):
+    """A Cloud Storage server with fresh buckets on demand; faults end with the test."""
+    _gcs_server.forget()
+    yield _gcs_server
+    _gcs_server.forget()
 
 
 @pytest.fixture

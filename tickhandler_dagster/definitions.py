@@ -18,6 +18,7 @@ from tickhandler_dagster.assets.mft_features import build_mft_features_asset
 from tickhandler_dagster.assets.mft_sets import build_mft_set_assets
 from tickhandler_dagster.assets.options_surface import build_options_surface_asset
 from tickhandler_dagster.assets.raw_ticks import build_raw_ticks
+from tickhandler_dagster.assets.revisions import build_revisions_asset
 from tickhandler_dagster.automation.alert_sensor import Timing, build_alerts
 from tickhandler_dagster.automation.jobs import build_jobs
 from tickhandler_dagster.automation.repair_job import RepairScope
@@ -59,6 +60,7 @@ def build_definitions(
             build_instruments_asset(grid),
             *build_raw_ticks(grid, policy),
             build_completeness_asset(grid, policy, settings.downloads),
+            build_revisions_asset(grid),
             *build_options_surface_asset(grid),
             build_candles_asset(grid),
             build_bar_audit_asset(grid, policy),

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from tickhandler_dagster.adapters.row_groups import TickFile
 from tickhandler_dagster.market.candle_table import CANDLE_TABLE
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.paths import CandleFile, FindingsFile
@@ -95,6 +96,24 @@ def test_wrong_bars_are_an_error_and_prices_that_part_a_warning(platform, change
     assert f"against {SPOT}: the day's median distance is" in check.metadata["instruments"].value
     (finding,) = read_findings(platform.lake, VenueDay.parse(cell()), "candles")
     assert finding.instrument_key == KEY
+
+
+def test_trades_outside_quotes_are_counted_and_ignored_and_a_second_run_reads_nothing(
+    platform, monkeypatch
+):
+    assert platform.run("raw_ticks/quotes", partition=cell()).success
+    result = platform.run("bar_audit", partition=cell())
+    assert platform.checks(result) == {ROLLS_UP: True, AGREE: True}
+    found = checks_of(result.get_asset_check_evaluations())[AGREE].metadata
+    judged, outside = (found[f"trades {name} quotes"].value for name in ("held against", "outside"))
+    assert 0 < outside < judged / 10  # prices of simulated trades and quotes move apart a little
+    findings = read_findings(platform.lake, VenueDay.parse(cell()), "quotes_beside_trades")
+    assert sum(finding.rows for finding in findings) == outside
+    read = []
+    monkeypatch.setattr(TickFile, "read", lambda *_: read.append(1))
+    again = platform.run("bar_audit", partition=cell())
+    assert checks_of(again.get_asset_check_evaluations())[AGREE].metadata == found
+    assert read == []
 
 
 def test_the_check_passes_again_when_the_bars_are_right(platform):

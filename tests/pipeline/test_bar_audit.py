@@ -12,7 +12,13 @@ from tickhandler_dagster.market.candle_table import CANDLE_TABLE
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import CorruptData, MissingUpstream
-from tickhandler_dagster.market.paths import CandleFile, CandleManifest, FindingsFile
+from tickhandler_dagster.market.paths import (
+    CandleFile,
+    CandleManifest,
+    FindingsFile,
+    QuoteAuditFile,
+    RawManifest,
+)
 from tickhandler_dagster.market.quality.rules import RuleName
 from tickhandler_dagster.market.schema_check import SchemaCheck
 from tickhandler_dagster.market.timeframes import Timeframe
@@ -204,10 +210,12 @@ def test_only_the_columns_that_are_compared_are_read(lab, monkeypatch):
 
     monkeypatch.setattr(lab.lake, "read_table", watched)
     audit(lab)
-    assert all(columns is not None for _, columns in read)
+    bars = [item for item, _ in read if isinstance(item, CandleFile | CandleManifest)]
+    assert all(columns is not None for item, columns in read if item in bars)
     files = [item for item, _ in read if isinstance(item, CandleFile)]
     assert sorted(item.timeframe for item in files) == ["15s", "1h", "1m", "1m"]
-    assert all(isinstance(item, CandleFile | CandleManifest) for item, _ in read)
+    rest = {type(item) for item, _ in read if item not in bars}
+    assert rest == {RawManifest, QuoteAuditFile}  # and no ticks, without quotes
 
 
 def test_progress_is_told_after_every_instrument(lab):

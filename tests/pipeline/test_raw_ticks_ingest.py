@@ -15,12 +15,18 @@ from tickhandler_dagster.market.catalog import DatasetSymbol, ExchangeCatalog, I
 from tickhandler_dagster.market.data_types import DataType, GroupSymbol
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import (
+    InvalidInput,
     KeyLocked,
     NoEntitlement,
     QuotaExhausted,
     VendorUnavailable,
 )
-from tickhandler_dagster.market.paths import QuarantinedFile, QuarantinedRows, RawTickFile
+from tickhandler_dagster.market.paths import (
+    QuarantinedFile,
+    QuarantinedRows,
+    RawManifest,
+    RawTickFile,
+)
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.pipeline.raw_ticks import IngestLimits, ingest_raw_ticks
@@ -148,6 +154,35 @@ def test_force_fetches_all_again_into_the_same_bytes(partition):
     result = partition.ingest(force=True)
     assert result.fetched == 4
     assert partition.bytes() == before
+
+
+def test_named_instruments_are_fetched_again_and_all_others_are_kept(partition, files):
+    partition.ingest()
+    before = partition.bytes()
+    partition.vendor.put("BUSDT", files.gz(files.trades(49, symbol="BUSDT")))
+    partition.vendor.requests.clear()
+    result = partition.ingest(again=[partition.key("BUSDT")])
+    assert (result.fetched, result.reused) == (1, 3)
+    assert len(partition.vendor.requests) == 1
+    after = partition.bytes()
+    changed = {path for path in after if after[path] != before[path]}
+    ticks = RawTickFile(DAY, DataType.TRADES, partition.key("BUSDT")).path
+    assert {path for path in changed if "_manifests" not in path} == {ticks}
+    assert {row.rows for row in result.rows} == {49, 50}
+
+
+def test_files_to_fetch_again_are_not_taken_over_from_a_run_without_a_manifest(partition):
+    partition.ingest()
+    partition.lake.delete(RawManifest(DAY, DataType.TRADES, partition.cell.venue))
+    result = partition.ingest(again=[partition.key("BUSDT")])
+    assert (result.fetched, result.adopted) == (1, 3)
+
+
+def test_a_name_to_fetch_again_that_nothing_has_is_refused_before_any_request(partition):
+    partition.vendor.requests.clear()
+    with pytest.raises(InvalidInput, match="BINANCE:SPOT_PAIR:NO-USDT"):
+        partition.ingest(again=["BINANCE:SPOT_PAIR:NO-USDT"])
+    assert partition.vendor.requests == []
 
 
 def test_a_deleted_object_is_fetched_again(partition):

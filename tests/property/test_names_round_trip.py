@@ -36,6 +36,8 @@ objects = st.one_of(
     st.builds(paths.OptionsSurfaceManifest, dates, venues),
     st.builds(paths.InformationBarFile, dates, st.sampled_from(BarKind), keys),
     st.builds(paths.InformationBarManifest, dates, st.sampled_from(BarKind), venues),
+    st.builds(paths.QuoteAuditFile, dates, venues),
+    st.builds(paths.FindingsFile, dates, venues, st.sampled_from(["trades", "prices"])),
     st.builds(paths.QuarantinedRows, dates, data_types, keys),
     st.builds(paths.QuarantinedFile, dates, data_types, venues, symbols),
 )

@@ -62,14 +62,14 @@ def catalog(*groups, until=LATE):
     )
 
 
-def plan(data_type, *, groups=tuple(GroupSymbol), manifest=(), force=False, until=LATE):
+def plan(data_type, *, groups=tuple(GroupSymbol), manifest=(), until=LATE, **again):
     return plan_raw_files(
         CELL,
         data_type,
         universe=UNIVERSE,
         catalog=catalog(*groups, until=until),
         manifest=manifest,
-        force=force,
+        **again,
     )
 
 
@@ -130,6 +130,14 @@ def test_a_chain_without_a_grouped_file_is_not_listed():
     made = plan(DataType.OPTIONS_CHAIN, groups=())
     assert made.jobs == ()
     assert {row.state for row in made.decided} == {DataState.NOT_LISTED}
+
+
+def test_any_instrument_of_a_grouped_file_brings_the_file_again_and_no_other():
+    present = rows(DataState.PRESENT)
+    option = next(key for key in UNIVERSE["instrument_key"] if ":OPTION:" in key)
+    made = plan(DataType.TRADES, manifest=present, again=[option])
+    assert [job.source_symbol for job in made.jobs] == ["OPTIONS"]
+    assert len(made.decided) == UNIVERSE.height - len(made.jobs[0].instruments)
 
 
 def test_settled_rows_are_kept_and_force_asks_for_all():

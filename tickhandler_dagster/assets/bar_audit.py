@@ -48,8 +48,8 @@ def build_bar_audit_asset(grid: Grid, policy: QualityPolicy) -> dg.AssetsDefinit
             "Audit of a venue's bars of a day: one row per instrument and broken rule.\n\n"
             "Bars of 1m to 24h against what the stored 15 s bars add up to; closes of spot against "
             "perpetual, on the venue that goes with it where its candles of the day are in the "
-            "lake, and against the venue's index price. Materialize it again after candles of the "
-            "other venue came in."
+            "lake, and against the venue's index price; trades against the quotes they arrived "
+            "after. Materialize it again after candles of the other venue came in."
         ),
     )
     def bar_audit(
@@ -71,11 +71,12 @@ def _outcome(audit: BarAudit, policy: QualityPolicy) -> CellOutcome:
         metadata={
             "source": origin(is_simulated=audit.is_simulated),
             "dagster/partition_row_count": dg.MetadataValue.int(
-                len(audit.roll_up) + len(audit.prices)
+                len(audit.roll_up) + len(audit.prices) + len(audit.quotes)
             ),
             "instruments": dg.MetadataValue.int(audit.instruments),
             "bars held against 15 s bars": dg.MetadataValue.int(audit.bars),
             "instruments held against an index price": dg.MetadataValue.int(audit.with_index),
+            "instruments held against quotes": dg.MetadataValue.int(audit.with_quotes),
             "spot and perpetual": dg.MetadataValue.md(
                 markdown.table(["instrument", "held against"], sorted(audit.pairs.items()))
             ),

@@ -5,6 +5,7 @@ here every cell gets its own materialization and its own check evaluations. What
 Dagster's private modules is why its version is pinned exactly.
 """
 
+import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -47,13 +48,13 @@ class CellOutcome:
 
 
 # A partition key as a value of ours: its text is the key.
-Cell: TypeAlias = VenueDay | VenueId
+Cell: TypeAlias = VenueDay | VenueId | dt.date
 Outcomes: TypeAlias = Mapping[dg.AssetKey, CellOutcome]
 
 CELLS_THAT_FAILED = "cells that failed"
 """Metadata that only the summary of a range has: its cells have evaluations of their own."""
 
-CellT = TypeVar("CellT", VenueDay, VenueId)
+CellT = TypeVar("CellT", VenueDay, VenueId, dt.date)
 Event: TypeAlias = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
 

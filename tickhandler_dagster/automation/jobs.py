@@ -1,4 +1,4 @@
-"""The jobs a person starts from the page: look for gaps, validate, report, repair.
+"""The jobs a person starts from the page: look for gaps, validate, report, repair, recheck.
 
 What belongs here: which jobs there are and which assets they run. What does not: assets, and what
 runs by itself.
@@ -16,8 +16,10 @@ from tickhandler_dagster.automation.report_job import build_report_job
 from tickhandler_dagster.market.quality.policy import QualityPolicy
 
 COMPLETENESS = dg.AssetKey("completeness")
+REVISIONS = dg.AssetKey("revisions")
 QUALITY_GROUP = "quality"
 VALIDATE = "validate"
+RECHECK = "recheck"
 
 
 def build_jobs(
@@ -44,6 +46,14 @@ def build_jobs(
         *_validations(list(assets)),
         build_report_job(scope, policy),
         build_repair_job(scope, partitions_of(assets)),
+        dg.define_asset_job(
+            RECHECK,
+            selection=dg.AssetSelection.assets(REVISIONS),
+            description=(
+                "Compare the files that were taken of a day and venue with the vendor's files of "
+                "today. Asks the vendor once per file; fetches nothing again."
+            ),
+        ),
     ]
 
 

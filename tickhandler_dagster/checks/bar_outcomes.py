@@ -35,14 +35,18 @@ def rolls_up_outcome(audit: BarAudit, policy: QualityPolicy) -> CheckOutcome:
 
 
 def prices_outcome(audit: BarAudit, policy: QualityPolicy) -> CheckOutcome:
-    """Whether closes agree with those of the other market of the asset and with the index."""
-    outcome = findings_outcome(audit.prices, policy, name=CheckName.PRICES_AGREE)
+    """Whether prices agree: closes with the other market and the index, trades with quotes."""
+    outcome = findings_outcome(audit.prices + audit.quotes, policy, name=CheckName.PRICES_AGREE)
     return _with(
         outcome,
         {
             "instruments with spot or perpetual beside": dg.MetadataValue.int(len(audit.pairs)),
             "instruments with an index price": dg.MetadataValue.int(audit.with_index),
+            "instruments with quotes": dg.MetadataValue.int(audit.with_quotes),
+            "trades held against quotes": dg.MetadataValue.int(audit.judged_trades),
+            "trades outside quotes": dg.MetadataValue.int(sum(one.rows for one in audit.quotes)),
         },
+        # of bars alone: thousands of trades, ignored by default, would hide what is a warning
         audit.prices,
     )
 

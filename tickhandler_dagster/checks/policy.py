@@ -23,6 +23,9 @@ class CheckName(StrEnum):
     ROLLS_UP = "rolls_up"
     PRICES_AGREE = "prices_agree"
     CONFORMS = "conforms"
+    UNREVISED = "unrevised"
+    PUBLISHED = "published"
+    ALL_FINAL = "all_final"
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,33 @@ POLICY: Mapping[CheckName, CheckPolicy] = MappingProxyType(
         CheckName.PRICES_AGREE: CheckPolicy(
             dg.AssetCheckSeverity.WARN,
             is_blocking=False,
-            description="Closes of spot, perpetual and index of one asset stay near each other.",
+            description=(
+                "Closes of spot, perpetual and index of one asset stay near each other; trades "
+                "beyond the quotes are counted."
+            ),
         ),
         CheckName.CONFORMS: CheckPolicy(
             dg.AssetCheckSeverity.WARN,
             is_blocking=False,
             description="Final bars of 1m are the venue's own klines: prices, volumes, trades.",
+        ),
+        CheckName.UNREVISED: CheckPolicy(
+            dg.AssetCheckSeverity.WARN,
+            is_blocking=False,
+            description="The vendor's files of today are the ones that were taken.",
+        ),
+        CheckName.PUBLISHED: CheckPolicy(
+            dg.AssetCheckSeverity.ERROR,
+            is_blocking=True,
+            description="The table has, of every venue, the rows that the lake's manifests name.",
+        ),
+        CheckName.ALL_FINAL: CheckPolicy(
+            dg.AssetCheckSeverity.WARN,
+            is_blocking=False,
+            description=(
+                "No row of the day can change any more; provisional ones can, until the ticks "
+                "around them are in. The view with the suffix `_final` leaves them out."
+            ),
         ),
     }
 )

@@ -146,7 +146,7 @@ def run_validate(platform: Platform, span: Span, *, as_json: bool) -> bool:
     broken: dict[tuple[str, str], list[str]] = {}
     for part in cell_ranges(span.cells):
         result = platform.run_job("validate", part)
-        failed += _failures(part, result)
+        failed += run_failures(part, result)
         for check in _evaluations(result):
             name = (check.asset_key.to_user_string(), check.check_name)
             if check.passed:
@@ -169,7 +169,7 @@ def run_validate(platform: Platform, span: Span, *, as_json: bool) -> bool:
 def _look(platform: Platform, span: Span) -> Missing:
     failed = _list_instruments(platform, span)
     for part in cell_ranges(span.cells):
-        failed += _failures(part, platform.run_job("check_gaps", part))
+        failed += run_failures(part, platform.run_job("check_gaps", part))
     counts: Counter[tuple[str, str]] = Counter()
     first: list[tuple[str, ...]] = []
     policy = platform.settings.quality_policy or QualityPolicy()
@@ -193,11 +193,11 @@ def _list_instruments(platform: Platform, span: Span) -> list[str]:
     ]
     failed: list[str] = []
     for part in cell_ranges(absent):
-        failed += _failures(part, platform.run_assets([instruments.KEY], part))
+        failed += run_failures(part, platform.run_assets([instruments.KEY], part))
     return failed
 
 
-def _failures(part: CellRange, result: dg.ExecuteInProcessResult) -> list[str]:
+def run_failures(part: CellRange, result: dg.ExecuteInProcessResult) -> list[str]:
     """Why the run failed, one text per step; empty where it did not."""
     texts = []
     for event in result.all_events:

@@ -55,9 +55,12 @@ class Platform:
         return partitions_of(self.repository.assets_defs_by_key.values())
 
     def run_assets(
-        self, keys: Collection[dg.AssetKey], cells: CellRange
+        self,
+        keys: Collection[dg.AssetKey],
+        cells: CellRange,
+        config: Mapping[str, Any] | None = None,
     ) -> dg.ExecuteInProcessResult:
-        """One run of some assets over days of a venue in a row."""
+        """One run of some assets over days of a venue in a row; `config` is of each of them."""
         job = self.repository.get_implicit_job_def_for_assets(list(keys))
         if job is None:
             raise InvalidInput(
@@ -65,21 +68,26 @@ class Platform:
                 "assets of several grids",
                 remedy="Report this: the plan is wrong",
             )
-        return self._run(job, cells, list(keys))
+        return self._run(job, cells, list(keys), ops={} if config is None else _ops(keys, config))
 
     def run_job(self, name: str, cells: CellRange) -> dg.ExecuteInProcessResult:
         """One run of an asset job over days of a venue in a row."""
-        return self._run(self.repository.get_job(name), cells, None)
+        return self._run(self.repository.get_job(name), cells, None, ops={})
 
     def _run(
-        self, job: dg.JobDefinition, cells: CellRange, keys: list[dg.AssetKey] | None
+        self,
+        job: dg.JobDefinition,
+        cells: CellRange,
+        keys: list[dg.AssetKey] | None,
+        *,
+        ops: Mapping[str, Any],
     ) -> dg.ExecuteInProcessResult:
         ends = (f"{day}|{cells.venue}" for day in (cells.first, cells.last))
         return job.execute_in_process(
             instance=self.instance,
             tags=dict(zip(_RANGE_TAGS, ends, strict=True)),
             asset_selection=keys,
-            run_config=self.log_config(),
+            run_config={**self.log_config(), "ops": ops},
             raise_on_error=False,
         )
 
@@ -87,6 +95,10 @@ class Platform:
         """Run config under which the terminal shows our text and not Dagster's, unless asked."""
         level = "DEBUG" if self.is_verbose else quiet_level
         return {"loggers": {"console": {"config": {"log_level": level}}}}
+
+
+def _ops(keys: Collection[dg.AssetKey], config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.to_python_identifier(): {"config": dict(config)} for key in keys}
 
 
 @contextlib.contextmanager

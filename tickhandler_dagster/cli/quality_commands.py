@@ -1,7 +1,7 @@
-"""The commands about what is missing: `repair`, `check-gaps`, `missing-tick-reports`, `validate`.
+"""The commands about data that is not as it should be: found missing, changed, repaired.
 
-What belongs here: their options. What they do is in `repair.py` and `gaps.py`, imported when one is
-chosen.
+What belongs here: their options. What they do is in `repair.py`, `gaps.py` and `recheck.py`,
+imported when one is chosen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DataTypes = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (repair, check_gaps, missing_tick_reports, validate):
+    for command in (repair, check_gaps, missing_tick_reports, validate, recheck):
         app.command()(command)
 
 
@@ -140,6 +140,40 @@ def validate(
     with open_platform(env_file, config_file, is_verbose=verbose) as platform:
         span = Span.parse(start_date, end_date, _list(venues), [], platform)
         _exit(is_well=run_validate(platform, span, as_json=as_json))
+
+
+def recheck(
+    *,
+    start_date: Start,
+    end_date: End,
+    venues: Venues = "",
+    data_types: DataTypes = "",
+    content: Annotated[
+        bool, typer.Option("--content", help="Read every file whole and compare hashes.")
+    ] = False,
+    fetch_again: Annotated[
+        bool,
+        typer.Option("--repair", help="Fetch what changed again, and make again what reads it."),
+    ] = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    env_file: EnvFile = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Compare the files that were taken with the vendor's files of today."""
+    from tickhandler_dagster.cli.gaps import Span  # noqa: PLC0415  (see the charter)
+    from tickhandler_dagster.cli.platform import (  # noqa: PLC0415  (see the charter)
+        open_platform,
+    )
+    from tickhandler_dagster.cli.recheck import run_recheck  # noqa: PLC0415  (see the charter)
+
+    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
+        span = Span.parse(start_date, end_date, _list(venues), _list(data_types), platform)
+        _exit(
+            is_well=run_recheck(
+                platform, span, content=content, is_repair=fetch_again, as_json=as_json
+            )
+        )
 
 
 def _list(text: str) -> list[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import dagster as dg
@@ -28,6 +28,7 @@ from tickhandler_dagster.automation.repair_job import (
 )
 from tickhandler_dagster.automation.repair_runs import Cells, run_plan
 from tickhandler_dagster.cli.platform import Platform
+from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.repair_plan import CellRange, RepairPlan, Stage, cell_ranges
 from tickhandler_dagster.market.venues import VenueId
 
@@ -109,38 +110,62 @@ def _run_by_daemon(
 
 def _run_here(platform: Platform, config: RepairConfig, plan: RepairPlan, screen: Console) -> bool:
     del config
-    stages = _HereStages(platform, screen)
+    stages = HereStages(platform, screen)
     return run_plan(plan, platform.partitions, stages).is_whole
 
 
 @dataclass(frozen=True)
-class _HereStages:
-    """Runs stages in this process, one run after another."""
+class HereStages:
+    """Runs stages in this process, one run after another.
+
+    Attributes:
+        platform: Where.
+        screen: Told of every run.
+        again: Instruments whose files a cell of a raw asset fetches again; such a cell has a run
+            of its own.
+    """
 
     platform: Platform
     screen: Console
+    again: Mapping[tuple[str, VenueDay], tuple[str, ...]] = field(default_factory=dict)
 
     def __call__(self, stage: Stage, cells: Cells) -> frozenset[VenueId]:
         """Run the cells; give the venues of which a run failed."""
         failed: set[VenueId] = set()
-        runs = list(_runs(cells))
+        runs = list(_runs(cells, {asset for asset, _ in self.again}))
         for number, (keys, part) in enumerate(runs, 1):
             names = " ".join(key.to_user_string() for key in keys)
             title = f"{stage.name.lower()} {number}/{len(runs)}: {names} {part}"
-            if not _told(self.screen, title, self.platform.run_assets(keys, part)):
+            result = self.platform.run_assets(keys, part, self._config(keys, part))
+            if not _told(self.screen, title, result):
                 failed.add(part.venue)
         return frozenset(failed)
 
+    def _config(
+        self, keys: tuple[dg.AssetKey, ...], part: CellRange
+    ) -> dict[str, list[str]] | None:
+        instruments = self.again.get(
+            (keys[0].to_user_string(), VenueDay(part.first, part.venue)), ()
+        )
+        return {"instruments": list(instruments)} if instruments else None
 
-def _runs(cells: Cells) -> Iterator[tuple[tuple[dg.AssetKey, ...], CellRange]]:
+
+def _runs(
+    cells: Cells, cell_by_cell: Collection[str]
+) -> Iterator[tuple[tuple[dg.AssetKey, ...], CellRange]]:
     """Runs in the plan's order: what one computation makes of the same days is one run."""
     for _, group in groupby(cells.items(), key=lambda item: _computation(item[0])):
         by_range: dict[CellRange, list[dg.AssetKey]] = {}
         for key, of_key in group:
-            for part in cell_ranges(of_key):
+            is_single = key.to_user_string() in cell_by_cell
+            for part in _single_cells(of_key) if is_single else cell_ranges(of_key):
                 by_range.setdefault(part, []).append(key)
         for part, keys in by_range.items():
             yield tuple(keys), part
+
+
+def _single_cells(cells: Iterable[VenueDay]) -> Iterator[CellRange]:
+    return (CellRange(cell.venue, cell.date, cell.date) for cell in sorted(cells))
 
 
 def _computation(key: dg.AssetKey) -> str:

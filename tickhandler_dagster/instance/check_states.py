@@ -4,7 +4,8 @@ What belongs here: the same answer that Dagster gives, in linear time. What does
 the cells come from, which is Dagster's own.
 
 Dagster adds one cell after the other to a set it copies each time: 30,660 cells, the six years of
-fourteen venues, take it half a minute, and the page asks at every look. The road not taken, fewer
+fourteen venues, take it 12 seconds of processor time for one check, and the page asks at every
+look (`docs/scale.md`). The road not taken, fewer
 days or fewer checks, hides what the grid is for. Modules behind Dagster's public face are used: the
 version is pinned, and a test holds every answer against Dagster's.
 """
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 import dagster as dg
 from dagster._core.asset_graph_view.serializable_entity_subset import SerializableEntitySubset
+from dagster._core.definitions.partitions.utils.multi import MULTIPARTITION_KEY_DELIMITER
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
     AssetCheckExecutionResolvedStatus,
@@ -43,9 +46,9 @@ class LinearCheckState(AssetCheckState):
         """The state after these records; Dagster's own way where the check has no partitions."""
         if partitions_def is None:
             return super().with_updates(key, partitions_def, partition_records, run_statuses)
-        cells = _Cells(self)
+        cells, is_known = _Cells(self), _KnownCells(partitions_def)
         for record in partition_records:
-            if _valid_partition_key(record.partition_key, partitions_def):
+            if is_known(record.partition_key):
                 cells.take(record)
         cells.end_runs(run_statuses)
 
@@ -58,6 +61,27 @@ class LinearCheckState(AssetCheckState):
             subsets={status: subset(keys) for status, keys in cells.by_status.items()},
             in_progress_runs={run: subset(keys) for run, keys in cells.by_run.items()},
         )
+
+
+class _KnownCells:
+    """Tells cells of the grid from others; a day is looked at once, whatever venues it has.
+
+    Dagster reads a day's text and walks its calendar for every cell: most of the time that is left.
+    """
+
+    def __init__(self, partitions_def: dg.PartitionsDefinition) -> None:
+        self._partitions_def = partitions_def
+        self._dimensions = (
+            [cache(one.partitions_def.has_partition_key) for one in partitions_def.partitions_defs]
+            if isinstance(partitions_def, dg.MultiPartitionsDefinition)
+            else []
+        )
+
+    def __call__(self, cell: str | None) -> bool:
+        parts = cell.split(MULTIPARTITION_KEY_DELIMITER) if cell else []
+        if parts and len(parts) == len(self._dimensions):
+            return all(has(part) for has, part in zip(self._dimensions, parts, strict=True))
+        return _valid_partition_key(cell, self._partitions_def)
 
 
 class _Cells:

@@ -25,8 +25,10 @@ from tickhandler_dagster.market.options_surface_manifest_table import OPTIONS_SU
 from tickhandler_dagster.market.options_surface_table import OPTIONS_SURFACE_TABLE
 from tickhandler_dagster.market.quality.findings import FINDINGS_TABLE
 from tickhandler_dagster.market.quality.gaps import GAPS_TABLE
+from tickhandler_dagster.market.quality.quote_audit_table import QUOTE_AUDIT_TABLE
 from tickhandler_dagster.market.quality.tick_audit_table import TICK_AUDIT_TABLE
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
+from tickhandler_dagster.market.revisions_table import REVISIONS_TABLE
 from tickhandler_dagster.market.tables import Column, Table
 
 _INTRODUCTION = """\
@@ -53,8 +55,10 @@ def stored_tables() -> tuple[Table, ...]:
         MANIFEST_TABLE,
         TICK_AUDIT_TABLE,
         GAPS_TABLE,
+        QUOTE_AUDIT_TABLE,
         FINDINGS_TABLE,
         COMPLETENESS_TABLE,
+        REVISIONS_TABLE,
         OPTIONS_SURFACE_TABLE,
         OPTIONS_SURFACE_MANIFEST_TABLE,
         *_BARS,

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, get_args
 
 from tickhandler_dagster.market.bar_kinds import BarKind
 from tickhandler_dagster.market.data_types import DataType
@@ -251,6 +251,16 @@ class TickGapsFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
+class QuoteAuditFile(_Stored):
+    """What the trades of a venue's day are beside its quotes."""
+
+    form = "quote_audits/by_date/day-{date}/venue-{venue}/quote_audits.parquet"
+
+    date: dt.date
+    venue: VenueId
+
+
+@dataclass(frozen=True, slots=True)
 class FindingsFile(_Stored):
     """Broken rules of a source (a data type, candles, klines …) on a venue and day."""
 
@@ -311,37 +321,14 @@ LakeObject: TypeAlias = (
     | QuarantinedFile
     | TickAuditFile
     | TickGapsFile
+    | QuoteAuditFile
     | FindingsFile
     | CompletenessFile
     | KlineDifferencesFile
     | RevisionsFile
 )
 
-KINDS: tuple[type[LakeObject], ...] = (
-    CatalogFile,
-    InstrumentsFile,
-    RawManifest,
-    RawTickFile,
-    CandleManifest,
-    CandleFile,
-    CandleStateFile,
-    InformationBarManifest,
-    InformationBarFile,
-    MftManifest,
-    MftFile,
-    MftSetManifest,
-    MftSetFile,
-    OptionsSurfaceManifest,
-    OptionsSurfaceFile,
-    QuarantinedRows,
-    QuarantinedFile,
-    TickAuditFile,
-    TickGapsFile,
-    FindingsFile,
-    CompletenessFile,
-    KlineDifferencesFile,
-    RevisionsFile,
-)
+KINDS: tuple[type[LakeObject], ...] = get_args(LakeObject)
 
 _PARTS: Mapping[str, tuple[str, Callable[[str], Any]]] = MappingProxyType(
     {

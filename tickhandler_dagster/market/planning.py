@@ -16,11 +16,14 @@ import polars as pl
 from tickhandler_dagster.market.catalog import ExchangeCatalog
 from tickhandler_dagster.market.data_types import DataType, GroupSymbol
 from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.errors import InvalidInput
 from tickhandler_dagster.market.manifest_table import ManifestRow
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.tick_csv import CONVERSION_VERSION
 
 OPTION = "OPTION"
+_SHOWN = 5
+"""Names in an error's text."""
 
 GROUPING: Mapping[DataType, Mapping[str, GroupSymbol]] = MappingProxyType(
     {
@@ -117,8 +120,12 @@ def plan_raw_files(
         manifest: Rows of an earlier run that still hold.
         force: Fetch all files again, also those of settled rows.
         again: Instrument keys whose files are fetched again, also where settled.
+
+    Raises:
+        InvalidInput: a key to fetch again is not expected in the partition.
     """
     expected = expected_instruments(universe, data_type)
+    _check_expected(again, expected, f"raw_ticks/{data_type} {cell}")
     known = {row.instrument_key: row for row in manifest}
     settled = {key: row for key, row in known.items() if row.state.is_settled}
     if not catalog.is_exported(cell.date):
@@ -133,6 +140,21 @@ def plan_raw_files(
         tuple(sorted(wanted, key=lambda job: _size_rank(job, known))),
         [*_held(others, settled), *_not_listed(cell, data_type, missing)],
     )
+
+
+def _check_expected(
+    again: Collection[str], expected: Iterable[ExpectedInstrument], subject: str
+) -> None:
+    """Refuse a name that nothing has: the run would fetch nothing and look like a success."""
+    unknown = sorted(set(again) - {item.instrument_key for item in expected})
+    if unknown:
+        raise InvalidInput(
+            subject,
+            "instruments to fetch again that are not expected there",
+            was=", ".join(unknown[:_SHOWN]),
+            expected="canonical keys of the universe, as in the table instruments",
+            remedy="Take them from the manifest or from `tickhandler recheck`",
+        )
 
 
 def expected_instruments(universe: pl.DataFrame, data_type: DataType) -> list[ExpectedInstrument]:

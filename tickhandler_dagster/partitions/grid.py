@@ -3,7 +3,7 @@
 What belongs here: definitions and mappings, built from a list of venues. The core chain shares one
 definition object and no explicit mapping: only then can one run, one schedule and one command do a
 day. A type that some venues lack gets a definition of its own, so that a cell exists only where
-data can exist.
+data can exist. What is of a day over all venues has the days alone.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from tickhandler_dagster.market.data_types import DataType
-from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.days import VenueDay, parse_date
 from tickhandler_dagster.market.klines import KLINE_VENUES
 from tickhandler_dagster.market.venues import VENUES, VenueId
 
@@ -27,6 +27,7 @@ class Grid:
     """Every partitions definition of the platform.
 
     Attributes:
+        days: One partition per UTC day, over all venues; the date of every other definition.
         venues: One partition per venue.
         core: Date x all venues.
         by_type: Date x the venues that have the type; the core object itself where all have it.
@@ -34,6 +35,7 @@ class Grid:
             None where none has.
     """
 
+    days: dg.DailyPartitionsDefinition
     venues: dg.StaticPartitionsDefinition
     core: dg.MultiPartitionsDefinition
     by_type: Mapping[DataType, dg.MultiPartitionsDefinition]
@@ -64,6 +66,11 @@ class Grid:
         return _keys_of(self.by_type[data_type])
 
 
+def all_venues_of_the_day() -> dg.PartitionMapping:
+    """How a day alone finds its cells on all venues, and each of these finds its day."""
+    return dg.MultiToSingleDimensionPartitionMapping(DATE)
+
+
 def _keys_of(days: dg.MultiPartitionsDefinition) -> Sequence[str]:
     return days.get_partitions_def_for_dimension(VENUE).get_partition_keys()
 
@@ -89,13 +96,13 @@ def build_grid(venues: Sequence[VenueId], start: dt.date, end: dt.date | None = 
         timezone="UTC",
     )
 
-    def days_of(some: Sequence[VenueId]) -> dg.MultiPartitionsDefinition:
+    def days_on(some: Sequence[VenueId]) -> dg.MultiPartitionsDefinition:
         return dg.MultiPartitionsDefinition({DATE: date, VENUE: _static(some)})
 
-    core = days_of(venues)
+    core = days_on(venues)
 
     def partial_days(some: Sequence[VenueId]) -> dg.MultiPartitionsDefinition:
-        return core if len(some) == len(venues) else days_of(some)
+        return core if len(some) == len(venues) else days_on(some)
 
     having = {
         data_type: [venue for venue in venues if data_type in VENUES[venue].data_types]
@@ -103,6 +110,7 @@ def build_grid(venues: Sequence[VenueId], start: dt.date, end: dt.date | None = 
     }
     with_klines = [venue for venue in venues if venue in KLINE_VENUES]
     return Grid(
+        days=date,
         venues=_static(venues),
         core=core,
         by_type={data_type: partial_days(some) for data_type, some in having.items() if some},
@@ -118,3 +126,8 @@ def _static(venues: Sequence[VenueId]) -> dg.StaticPartitionsDefinition:
 def cells_of(context: dg.AssetExecutionContext) -> list[VenueDay]:
     """The cells the run is asked for, earliest first."""
     return sorted(VenueDay.parse(str(key)) for key in context.partition_keys)
+
+
+def days_of(context: dg.AssetExecutionContext) -> list[dt.date]:
+    """The days that a run of an asset partitioned by day alone is asked for, earliest first."""
+    return sorted(parse_date(str(key)) for key in context.partition_keys)

@@ -2,9 +2,10 @@
 
 What belongs here: the use case of the asset `bar_audit`: which files are read and what is stored.
 What does not: the comparisons (`market/audits`), whether each bar obeys its table
-(`verification.py`), and prices of other sources (klines).
+(`verification.py`), trades beside quotes (`quote_audit.py`) and prices of other sources (klines).
 
-Instruments are read one after another: memory is that of two files of one instrument.
+Instruments are read one after another: memory is that of two files of bars of one instrument, or of
+two row groups of its ticks.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from tickhandler_dagster.market.quality.rules import RuleName
 from tickhandler_dagster.market.timeframes import BASE_TIMEFRAME, Timeframe
 from tickhandler_dagster.pipeline.findings_files import write_findings
 from tickhandler_dagster.pipeline.price_audit import CandleKeys, PriceAudit
+from tickhandler_dagster.pipeline.quote_audit import QUOTES_BESIDE_TRADES, QuoteLook
 
 if TYPE_CHECKING:
     from tickhandler_dagster.adapters.lake import Lake
@@ -51,10 +53,13 @@ class BarAudit:
         cell: Day and venue.
         roll_up: Bars that are not what the 15 s bars add up to, one finding per instrument.
         prices: Spot, perpetual and index prices far from each other.
+        quotes: Trades beyond the quotes they arrived after.
         instruments: Instruments with 15 s bars.
         bars: Larger bars held against 15 s bars.
         pairs: Spot and perpetual by the key of the cell's instrument.
         with_index: Instruments held against an index price.
+        with_quotes: Instruments whose trades were held against quotes.
+        judged_trades: Trades of them that had fresh quotes before them.
         data_version: Changes when and only when a finding does.
         is_simulated: A source came from the sandbox.
     """
@@ -62,10 +67,13 @@ class BarAudit:
     cell: VenueDay
     roll_up: tuple[Finding, ...]
     prices: tuple[Finding, ...]
+    quotes: tuple[Finding, ...]
     instruments: int
     bars: int
     pairs: Mapping[str, str]
     with_index: int
+    with_quotes: int
+    judged_trades: int
     data_version: str
     is_simulated: bool
 
@@ -73,8 +81,8 @@ class BarAudit:
 def audit_bars(cell: VenueDay, *, lake: Lake, on_progress: OnProgress | None = None) -> BarAudit:
     """Compare the bars of every instrument of the cell, and store what is not as it should be.
 
-    Writes the findings tables `candles` and `prices`. Other venues' candles are read where they are
-    in the lake; nothing is asked for.
+    Writes the findings tables `candles`, `prices` and `quotes_beside_trades`. Other venues' candles
+    and quotes are read where they are in the lake; nothing is asked for.
 
     Args:
         cell: Day and venue.
@@ -88,14 +96,9 @@ def audit_bars(cell: VenueDay, *, lake: Lake, on_progress: OnProgress | None = N
         StorageDenied: the lake may not be read or written.
     """
     stored = {timeframe: _keys(lake, cell, timeframe) for timeframe in Timeframe}
-    base = stored[BASE_TIMEFRAME]
-    if base is None:
-        raise MissingUpstream(
-            f"{BASE_TIMEFRAME} candles of {cell}",
-            "not in the lake",
-            remedy=f"Run: {materialize('group:candles', cell)}",
-        )
+    base = _known(stored[BASE_TIMEFRAME], cell)
     look = PriceAudit(lake, cell, stored[Timeframe.M1] or CandleKeys({}, frozenset()))
+    beside = QuoteLook(lake, cell)
     roll_up: list[Finding] = []
     prices: list[Finding] = []
     bars = 0
@@ -105,17 +108,22 @@ def audit_bars(cell: VenueDay, *, lake: Lake, on_progress: OnProgress | None = N
         if found:
             roll_up.append(_roll_up_finding(cell, key, found, compared))
         prices += [_price_finding(cell, key, *one) for one in look.of(key)]
+        beside.look_at(key)
         _tell(on_progress, cell, done, of=len(base.traded), bars=bars)
-    found_in = ((CANDLES, roll_up), (PRICES, prices))
+    found_in = ((CANDLES, roll_up), (PRICES, prices), (QUOTES_BESIDE_TRADES, beside.findings))
     digests = [write_findings(lake, cell, name, rows).sha256 for name, rows in found_in]
+    beside.store()
     return BarAudit(
         cell=cell,
         roll_up=tuple(roll_up),
         prices=tuple(prices),
+        quotes=beside.findings,
         instruments=len(base.traded),
         bars=bars,
         pairs=look.pairs,
         with_index=look.with_index,
+        with_quotes=len(beside.audits),
+        judged_trades=beside.judged_trades,
         data_version=hashlib.sha256("".join(digests).encode()).hexdigest(),
         is_simulated=bool(base.simulated),
     )
@@ -123,6 +131,16 @@ def audit_bars(cell: VenueDay, *, lake: Lake, on_progress: OnProgress | None = N
 
 def _keys(lake: Lake, cell: VenueDay, timeframe: Timeframe) -> CandleKeys | None:
     return CandleKeys.read(lake, CandleManifest(cell.date, timeframe, cell.venue))
+
+
+def _known(base: CandleKeys | None, cell: VenueDay) -> CandleKeys:
+    if base is None:
+        raise MissingUpstream(
+            f"{BASE_TIMEFRAME} candles of {cell}",
+            "not in the lake",
+            remedy=f"Run: {materialize('group:candles', cell)}",
+        )
+    return base
 
 
 def _larger(stored: Mapping[Timeframe, CandleKeys | None], key: str) -> list[Timeframe]:

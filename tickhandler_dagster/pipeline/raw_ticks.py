@@ -25,7 +25,6 @@ from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import (
     CorruptData,
-    InvalidInput,
     KeyLocked,
     QuotaExhausted,
     TickhandlerError,
@@ -34,7 +33,6 @@ from tickhandler_dagster.market.manifest_table import ManifestRow
 from tickhandler_dagster.market.planning import (
     FileJob,
     RawPlan,
-    expected_instruments,
     plan_raw_files,
 )
 from tickhandler_dagster.market.progress import OnProgress, Progress
@@ -45,9 +43,6 @@ from tickhandler_dagster.pipeline.raw_leftovers import adopted_rows, standing_ro
 from tickhandler_dagster.pipeline.refusals import Refusals
 
 __all__ = ["DatasetSource", "IngestLimits", "RawTicksResult", "ingest_raw_ticks"]
-
-_SHOWN = 5
-"""Names in an error's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +126,6 @@ def ingest_raw_ticks(
         StorageFull: the lake's device has no space left; finished files stay and are taken over.
         StorageDenied: the lake may not be written or read.
     """
-    _check_expected(again, cell, data_type, universe)
     previous = standing_rows(lake, _previous(lake, cell, data_type))
     plan = plan_raw_files(
         cell,
@@ -142,16 +136,20 @@ def ingest_raw_ticks(
         force=force,
         again=again,
     )
-    # What a killed run finished may be what is to come again: only other files are taken over.
     fresh, others = _parted(plan.jobs, lambda job: force or job.is_of(again))
     adopted, left = adopted_rows(lake, cell, data_type, others)
-    jobs = [*fresh, *left]
     ingest = FileIngest(cell, data_type, lake=lake, datasets=datasets, catalog=catalog)
-    report = _Report(f"raw_ticks/{data_type} {cell}", len(jobs), on_progress)
-    run = _Run(limits, ingest, report, previous)
+    run = _Run(limits, ingest, on_progress, previous)
+    return _carried_out(run, plan, [*fresh, *left], adopted)
+
+
+def _carried_out(
+    run: _Run, plan: RawPlan, jobs: Sequence[FileJob], adopted: Sequence[ManifestRow]
+) -> RawTicksResult:
     asyncio.run(run.all(jobs))
     rows = _ordered([*plan.decided, *adopted, *run.rows])
-    stored = write_raw_manifest(lake, cell, data_type, rows)
+    ingest = run.ingest
+    stored = write_raw_manifest(ingest.lake, ingest.cell, ingest.data_type, rows)
     return _result(rows, plan, adopted=adopted, run=run, data_version=stored.sha256)
 
 
@@ -185,8 +183,9 @@ class _Run:
 
     limits: IngestLimits
     ingest: FileIngest
-    report: _Report
+    on_progress: OnProgress | None
     previous: dict[str, ManifestRow]
+    report: _Report = field(init=False)
     outcomes: list[FileOutcome] = field(default_factory=list)
     refusals: Refusals = field(default_factory=Refusals)
 
@@ -195,6 +194,8 @@ class _Run:
         return [row for outcome in self.outcomes for row in outcome.rows]
 
     async def all(self, jobs: Sequence[FileJob]) -> None:
+        task = f"raw_ticks/{self.ingest.data_type} {self.ingest.cell}"
+        self.report = _Report(task, len(jobs), self.on_progress)
         self.report.tell()
         waiting = iter(jobs)
         with ExitStack() as stack:
@@ -224,25 +225,10 @@ class _Run:
         self.report.add(outcome)
 
 
-def _check_expected(
-    again: Collection[str], cell: VenueDay, data_type: DataType, universe: pl.DataFrame
-) -> None:
-    """Refuse a name that nothing has: the run would fetch nothing and look like a success."""
-    expected = {item.instrument_key for item in expected_instruments(universe, data_type)}
-    unknown = sorted(set(again) - expected)
-    if unknown:
-        raise InvalidInput(
-            f"raw_ticks/{data_type} {cell}",
-            "instruments to fetch again that are not expected there",
-            was=", ".join(unknown[:_SHOWN]),
-            expected="canonical keys of the universe, as in the table instruments",
-            remedy="Take them from the manifest or from `tickhandler recheck`",
-        )
-
-
 def _parted(
     jobs: Iterable[FileJob], is_first: Callable[[FileJob], bool]
 ) -> tuple[list[FileJob], list[FileJob]]:
+    """Jobs to fetch whatever a killed run has finished, and jobs that such a file settles."""
     parts: tuple[list[FileJob], list[FileJob]] = ([], [])
     for job in jobs:
         parts[not is_first(job)].append(job)

@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
@@ -31,6 +31,7 @@ from tickhandler_dagster.market.manifest_table import ManifestRow
 from tickhandler_dagster.market.paths import RawManifest, RevisionsFile
 from tickhandler_dagster.market.progress import OnProgress, Progress
 from tickhandler_dagster.market.repair import BrokenPartition
+from tickhandler_dagster.market.repair_plan import LakeLayout, RepairPlan
 from tickhandler_dagster.market.revisions import (
     Revision,
     RevisionState,
@@ -47,8 +48,12 @@ from tickhandler_dagster.market.revisions_table import (
 )
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.venues import VENUES
+from tickhandler_dagster.pipeline.repair import plan_broken
 
 Ask: TypeAlias = Callable[[DatasetFile], Awaitable[VendorFile | None]]
+
+_RAW = "raw_ticks/"
+_CHANGED = "files that changed"
 
 AT_ONCE = 20
 """Files asked about at once: each takes a connection of its own, since bodies are not read."""
@@ -119,15 +124,7 @@ def recheck(
         CorruptData: a manifest or the stored results cannot be read.
     """
     manifests = _manifests(lake, cell)
-    wanted = {one for one in manifests if one in data_types or not data_types}
-    if not wanted:
-        raise InvalidInput(
-            f"recheck of {cell}",
-            "nothing was taken that could be compared",
-            was=", ".join(sorted(data_types)) or "no manifest",
-            expected="a data type that was downloaded",
-            remedy="Materialize raw_ticks of the day first",
-        )
+    wanted = _wanted(manifests, data_types, f"recheck of {cell}")
     files = [file for one in wanted for file in taken_files(manifests[one])]
     previous = {item.taken.key: item for item in read_revisions(lake, cell) or ()}
     run = _Run(f"recheck {cell}", probe, previous, len(files), on_progress)
@@ -179,10 +176,42 @@ def to_repair(revisions: Iterable[Revision]) -> list[tuple[BrokenPartition, tupl
     ]
 
 
+def plan_refetch(revisions: Iterable[Revision], *, lake: Lake, layout: LakeLayout) -> RepairPlan:
+    """Everything that files to fetch again can touch: what has to run, at most.
+
+    Candles and features compare digests of what they read, so that of these cells only what reads
+    another value is written anew.
+    """
+    plan = plan_broken([broken for broken, _ in to_repair(revisions)], lake=lake, layout=layout)
+    return RepairPlan(
+        tuple(
+            replace(item, why=MappingProxyType({_CHANGED: sum(item.why.values())}))
+            if item.asset.startswith(_RAW)
+            else item
+            for item in plan.items
+        )
+    )
+
+
 def _manifests(lake: Lake, cell: VenueDay) -> dict[DataType, list[ManifestRow]]:
     types = (one for one in DataType if one in VENUES[cell.venue].data_types)
     read = {one: read_raw_manifest(lake, cell, one) for one in types}
     return {one: rows for one, rows in read.items() if rows is not None}
+
+
+def _wanted(
+    manifests: Collection[DataType], data_types: Collection[DataType], subject: str
+) -> set[DataType]:
+    found = {one for one in manifests if one in data_types or not data_types}
+    if not found:
+        raise InvalidInput(
+            subject,
+            "nothing was taken that could be compared",
+            was=", ".join(sorted(data_types)) or "no manifest",
+            expected="a data type that was downloaded",
+            remedy="Materialize raw_ticks of the day first",
+        )
+    return found
 
 
 def _kept(

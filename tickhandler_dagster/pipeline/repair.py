@@ -45,9 +45,15 @@ from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.pipeline.bar_audit import CANDLES
 from tickhandler_dagster.pipeline.candle_channels import SOURCES
+from tickhandler_dagster.pipeline.completeness_reading import read_all
 from tickhandler_dagster.pipeline.mft_inputs import MftPlan
 
 _READ = ("date", "venue", "data_type", "instrument_key", "state", "verdict")
+# In one read: opening small tables one by one takes longer than everything else a plan does, and
+# the largest day of all venues has a hundred thousand rows.
+_BATCH_TABLES = 100
+# Up to so many cells are asked for one by one; a listing goes through all the days there are.
+_FEW_CELLS = 100
 
 
 def repair_layout(
@@ -77,14 +83,14 @@ def read_broken(request: RepairRequest, *, lake: Lake, layout: LakeLayout) -> li
     Raises:
         CorruptData: a table cannot be read.
     """
+    cells = list(_cells(request, layout))
+    stored = _stored_tables(lake, cells)
+    unknown = [cell for cell in cells if cell not in stored]
     found: list[BrokenPartition] = []
-    unknown: list[VenueDay] = []
-    for cell in _cells(request, layout):
-        frame = lake.read_table(CompletenessFile(cell.date, cell.venue), columns=_READ)
-        if frame is None:
-            unknown.append(cell)
-        else:
-            found += broken_partitions(frame, request)
+    items = list(stored.values())
+    for start in range(0, len(items), _BATCH_TABLES):
+        some = items[start : start + _BATCH_TABLES]
+        found += broken_partitions(read_all(lake, some, _READ), request)
     return found + never_looked_at(unknown, request, layout.downloads)
 
 
@@ -94,7 +100,11 @@ def read_plan(request: RepairRequest, *, lake: Lake, layout: LakeLayout) -> Repa
     Raises:
         CorruptData: a completeness table cannot be read.
     """
-    broken = read_broken(request, lake=lake, layout=layout)
+    return plan_broken(read_broken(request, lake=lake, layout=layout), lake=lake, layout=layout)
+
+
+def plan_broken(broken: Sequence[BrokenPartition], *, lake: Lake, layout: LakeLayout) -> RepairPlan:
+    """Everything that has to run once these raw partitions come in again."""
     without_universe = [
         cell
         for cell in sorted({item.cell for item in broken})
@@ -108,6 +118,15 @@ def read_plan(request: RepairRequest, *, lake: Lake, layout: LakeLayout) -> Repa
     }
     known = dataclasses.replace(layout, made=made)
     return plan_repair(broken, known, without_universe=without_universe)
+
+
+def _stored_tables(lake: Lake, cells: Iterable[VenueDay]) -> dict[VenueDay, CompletenessFile]:
+    """The completeness tables of the cells that have one, in the cells' order."""
+    wanted = {cell: CompletenessFile(cell.date, cell.venue) for cell in cells}
+    if len(wanted) <= _FEW_CELLS:
+        return {cell: item for cell, item in wanted.items() if lake.exists(item)}
+    there = set(lake.store.list(CompletenessFile.form.partition("{")[0]))
+    return {cell: item for cell, item in wanted.items() if item.path in there}
 
 
 def _cells(request: RepairRequest, layout: LakeLayout) -> Iterator[VenueDay]:

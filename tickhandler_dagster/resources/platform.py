@@ -19,6 +19,7 @@ from tickhandler_dagster.market.progress import OnProgress, Progress
 from tickhandler_dagster.pipeline.exchange_catalog import MetadataSource
 from tickhandler_dagster.pipeline.kline_conformance import KlineSource, NoKlines
 from tickhandler_dagster.pipeline.raw_ticks import DatasetSource, IngestLimits
+from tickhandler_dagster.pipeline.recheck import RevisionSource
 from tickhandler_dagster.settings import Settings
 from tickhandler_dagster.settings.forms import NO_KLINES, VENUE_KLINES
 
@@ -79,6 +80,7 @@ def build_resources(settings: Settings) -> Mapping[str, object]:
         "lake": _lazy(lambda: Lake(LocalObjectStore(settings.lake_root))),
         "vendor": _lazy(lambda: build_vendor(settings)),
         "klines": _lazy(lambda: build_kline_source(settings)),
+        "revision_source": _lazy(lambda: build_revision_source(settings)),
         "limits": _limits(settings),
         "progress": ProgressListener(),
     }
@@ -98,6 +100,15 @@ def build_vendor(settings: Settings) -> Vendor:
         metadata=TardisMetadata(str(settings.tardis_endpoint), api_key=key),
         datasets=TardisDatasets(str(settings.tardis_datasets_endpoint), api_key=key),
     )
+
+
+def build_revision_source(settings: Settings) -> RevisionSource:
+    """Who says what the vendor has today."""
+    from tickhandler_dagster.adapters.tardis_revisions import (  # noqa: PLC0415  (see the charter)
+        TardisRevisions,
+    )
+
+    return TardisRevisions(str(settings.tardis_datasets_endpoint), api_key=settings.tardis_api_key)
 
 
 def build_kline_source(settings: Settings) -> KlineSource:
