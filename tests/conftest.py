@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import gzip
-import importlib.util
-import sys
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -116,25 +114,11 @@ def answer():
     return Answer
 
 
-def load_double(name):
-    """A module of tests/doubles/, which are no package."""
-    key = f"doubles_{name}"
-    if key not in sys.modules:
-        file = Path(__file__).parent / "doubles" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(key, file)
-        sys.modules[key] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[key])
-    return sys.modules[key]
-
-
-@pytest.fixture(scope="session")
-def double():
-    return load_double
-
-
 @pytest.fixture(scope="session")
 def _gcs_server(tmp_path_factory):
-    server = load_double("gcs_emulator").GcsEmulator(tmp_path_factory.mktemp("gcs")).start()
+    from doubles.gcs.emulator import GcsEmulator  # noqa: PLC0415  (for the tests that ask for it)
+
+    server = GcsEmulator(tmp_path_factory.mktemp("gcs")).start()
     yield server
     server.stop()
 
@@ -145,6 +129,16 @@ def gcs(_gcs_server):
     _gcs_server.forget()
     yield _gcs_server
     _gcs_server.forget()
+
+
+@pytest.fixture
+def bigquery(gcs):
+    """A BigQuery of the test's own; `gs://` are the objects of the Cloud Storage server."""
+    from doubles.bigquery.server import BigQueryStandIn  # noqa: PLC0415  (slow import)
+
+    server = BigQueryStandIn(gcs.folder).start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

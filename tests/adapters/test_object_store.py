@@ -1,4 +1,7 @@
-"""The local object store: atomic, tidy after the dead, and clear about its device."""
+"""The local object store's own: tidy after the dead, and clear about its device.
+
+What it shares with every other store is in `test_store_contract.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,46 +23,17 @@ from tickhandler_dagster.adapters.object_store import (
     storage_error,
     storage_errors,
 )
-from tickhandler_dagster.market.errors import InvalidSetting, StorageDenied, StorageFull
+from tickhandler_dagster.market.errors import (
+    ConcurrentWrite,
+    InvalidSetting,
+    StorageDenied,
+    StorageFull,
+)
 
 
 @pytest.fixture
 def store(tmp_path):
     return LocalObjectStore(tmp_path / "lake")
-
-
-def test_what_is_written_is_read_and_listed_in_order(store):
-    for path in ("b/2", "a/1", "b/1"):
-        store.write(path, path.encode())
-    assert store.read("b/2") == b"b/2"
-    assert list(store.list("")) == ["a/1", "b/1", "b/2"]
-    assert list(store.list("b/")) == ["b/1", "b/2"]
-    assert list(store.list("b/2")) == ["b/2"]
-    assert store.size("a/1") == 3
-
-
-def test_nothing_is_said_of_an_object_that_is_not_there(store):
-    assert store.read("a") is None
-    assert store.size("a") is None
-    assert list(store.list("")) == []
-    store.delete("a")
-
-
-def test_an_object_is_replaced_and_deleted(store):
-    store.write("a", b"old")
-    store.write("a", b"new")
-    assert store.local("a").read_bytes() == b"new"
-    store.delete("a")
-    assert store.read("a") is None
-
-
-def test_publishing_moves_the_local_file(store):
-    with store.scratch() as folder:
-        local = folder / "x"
-        local.write_bytes(b"data")
-        store.publish(local, "deep/er/x")
-        assert not local.exists()
-    assert store.read("deep/er/x") == b"data"
 
 
 def test_publishing_from_another_device_copies_and_leaves_no_temporary(
@@ -77,6 +53,62 @@ def test_publishing_from_another_device_copies_and_leaves_no_temporary(
     assert store.read("x") == b"data"
     assert not local.exists()
     assert [file.name for file in store.root.iterdir()] == ["x"]
+
+
+def test_a_refused_write_from_another_device_leaves_no_temporary_and_keeps_the_file(
+    store, tmp_path, monkeypatch
+):
+    local = tmp_path / "x"
+    local.write_bytes(b"mine")
+    real = Path.replace
+
+    def across_devices(self, target):
+        if self == local:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return real(self, target)
+
+    assert store.read("x") is None
+    monkeypatch.setattr(Path, "replace", across_devices)
+    copy_beside = store._copy_beside
+
+    def slowly(source, path):
+        LocalObjectStore(store.root).write("x", b"of another")
+        copy_beside(source, path)
+
+    monkeypatch.setattr(store, "_copy_beside", slowly)
+    with pytest.raises(ConcurrentWrite, match="Nothing was overwritten"):
+        store.publish(local, "x")
+    assert local.read_bytes() == b"mine"
+    assert list(store.list("")) == ["x"]
+    assert [file.name for file in store.root.iterdir() if file.is_file()] == ["x"]
+
+
+def test_a_file_changed_in_place_is_another_version(store):
+    store.write("x", b"1")
+    (store.root / "x").write_bytes(b"2")
+    with pytest.raises(ConcurrentWrite):
+        store.write("x", b"3")
+
+
+def test_writers_of_one_folder_wait_for_each_other(store):
+    """Between the look at the object and the rename nobody else comes in."""
+    store.write("a/x", b"0")
+    inside, most, guard = [], [], threading.Lock()
+    real = Path.replace
+
+    def slow(self, target):
+        with guard:
+            inside.append(1)
+            most.append(len(inside))
+        time.sleep(0.01)
+        real(self, target)
+        with guard:
+            inside.pop()
+
+    with ThreadPoolExecutor(6) as pool, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", slow)
+        list(pool.map(lambda n: LocalObjectStore(store.root).write(f"a/{n}", b"1"), range(12)))
+    assert max(most) == 1
 
 
 def test_a_scratch_folder_is_gone_after_an_error(store):

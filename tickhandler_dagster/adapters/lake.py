@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -26,6 +27,10 @@ from tickhandler_dagster.market.errors import CorruptData
 from tickhandler_dagster.market.paths import LakeObject
 from tickhandler_dagster.market.tables import Table
 
+REQUESTS_AT_ONCE = 16
+"""Objects asked for or fetched at the same time by one call."""
+
+_Answer = TypeVar("_Answer")
 _UNREADABLE = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError)
 
 
@@ -55,6 +60,17 @@ class Lake:
     def local(self, item: LakeObject) -> Path | None:
         """A file on this machine with the object's bytes, for readers; None where there is none."""
         return self._store.local(item.path)
+
+    def sizes(self, items: Sequence[LakeObject]) -> list[int | None]:
+        """The sizes in bytes in the order of the items, many asked for at once.
+
+        A question to a bucket takes a tenth of a second, and a day has a thousand files.
+        """
+        return self._of_each(self.size, items)
+
+    def fetch(self, items: Sequence[LakeObject]) -> list[Path | None]:
+        """`local` of every item, in their order, many on the way at once."""
+        return self._of_each(self.local, items)
 
     def delete(self, item: LakeObject) -> None:
         """Remove the object; nothing happens where there is none."""
@@ -95,17 +111,27 @@ class Lake:
         return stored
 
     def read_table(
-        self, item: LakeObject, *, columns: Sequence[str] | None = None
+        self,
+        item: LakeObject,
+        *,
+        columns: Sequence[str] | None = None,
+        local: Path | None = None,
     ) -> pl.DataFrame | None:
         """The stored table; None where there is none.
+
+        Args:
+            item: Which.
+            columns: These alone.
+            local: Its file on this machine, where the caller has it: a bucket is not asked again.
 
         Raises:
             CorruptData: the object is not readable Parquet.
             StorageDenied: the lake may not be read.
         """
-        lazy = self.scan(item)
-        if lazy is None:
+        local = local or self.local(item)
+        if local is None:
             return None
+        lazy = _lazy(local)
         try:
             return (lazy if columns is None else lazy.select(columns)).collect()
         except _UNREADABLE as error:
@@ -118,9 +144,7 @@ class Lake:
             StorageDenied: the lake may not be read.
         """
         local = self.local(item)
-        if local is None:
-            return None
-        return pl.scan_parquet(local, glob=False, hive_partitioning=False)
+        return None if local is None else _lazy(local)
 
     def metadata(self, item: LakeObject) -> dict[str, str] | None:
         """The key-value texts in the footer of a stored table; None where there is no object.
@@ -162,6 +186,18 @@ class Lake:
             return json.loads(data)
         except ValueError as error:
             raise _unreadable(item) from error
+
+    def _of_each(
+        self, ask: Callable[[LakeObject], _Answer], items: Sequence[LakeObject]
+    ) -> list[_Answer]:
+        if len(items) <= 1:
+            return [ask(item) for item in items]
+        with ThreadPoolExecutor(min(len(items), REQUESTS_AT_ONCE)) as pool:
+            return list(pool.map(ask, items))
+
+
+def _lazy(local: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(local, glob=False, hive_partitioning=False)
 
 
 def _unreadable(item: LakeObject) -> CorruptData:

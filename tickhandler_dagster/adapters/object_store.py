@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import filecmp
 import os
 import shutil
 import tempfile
@@ -18,7 +20,9 @@ from pathlib import Path
 from typing import Protocol
 
 from tickhandler_dagster.adapters.leftovers import owner_tag, sweep_leftovers
+from tickhandler_dagster.adapters.object_versions import ABSENT, VersionMemory
 from tickhandler_dagster.market.errors import (
+    ConcurrentWrite,
     InvalidSetting,
     StorageDenied,
     StorageFull,
@@ -33,23 +37,33 @@ DEVICE_ERRNOS = frozenset(
 )
 """Error numbers that speak of the device, whoever meets them."""
 
+_SETTING = "LAKE_ROOT (CACHE_FOLDER where the lake is in a bucket)"
+"""What leads to the folders that files are made in before they are published."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class ObjectStore(Protocol):
-    """Objects under relative paths; a reader sees the old object or the new one, never a part."""
+    """Objects under relative paths; a reader sees the old object or the new one, never a part.
+
+    A store remembers the version of every path it read, found absent, wrote or deleted. A write of
+    such a path takes effect only where that is still the version; else it raises `ConcurrentWrite`
+    and forgets, so that a writer who was told, and tries again, is let through. An object that
+    holds the same bytes is no conflict. `size` remembers absence alone: who asks for the size of an
+    object has not seen its content.
+    """
 
     def read(self, path: str) -> bytes | None:
         """The object's bytes; None where there is none."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
-        """Store `data` under `path` atomically."""
+        """Store `data` under `path` atomically, if nobody else wrote there since it was read."""
         ...
 
     def publish(self, local_file: Path, path: str) -> None:
-        """Move a finished local file to `path` atomically; the file is gone afterwards."""
+        """Move a finished local file to `path` as `write` does; the file is gone afterwards."""
         ...
 
     def size(self, path: str) -> int | None:
@@ -89,6 +103,7 @@ class LocalObjectStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
+        self._versions = VersionMemory()
 
     @property
     def root(self) -> Path:
@@ -103,14 +118,18 @@ class LocalObjectStore:
         """
         with storage_errors(self._file(path)):
             try:
-                return self._file(path).read_bytes()
+                with self._file(path).open("rb") as file:
+                    self._versions.remember(path, _version(os.fstat(file.fileno())))
+                    return file.read()
             except FileNotFoundError:
+                self._versions.remember(path, ABSENT)
                 return None
 
     def write(self, path: str, data: bytes) -> None:
         """Store `data` under `path` atomically.
 
         Raises:
+            ConcurrentWrite: somebody else wrote there since it was read.
             StorageFull: the device has no space left.
             StorageDenied: the folder may not be written.
         """
@@ -123,6 +142,7 @@ class LocalObjectStore:
         """Move a finished local file to `path` atomically; the file is gone afterwards.
 
         Raises:
+            ConcurrentWrite: somebody else wrote there since it was read; the file stays.
             StorageFull: the device has no space left.
             StorageDenied: the folder may not be written.
         """
@@ -130,11 +150,11 @@ class LocalObjectStore:
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                _replace(local_file, target)
+                self._replace(local_file, path)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                _copy_beside(local_file, target)
+                self._copy_beside(local_file, path)
 
     def size(self, path: str) -> int | None:
         """The object's size in bytes; None where there is none."""
@@ -142,12 +162,14 @@ class LocalObjectStore:
             try:
                 return self._file(path).stat().st_size
             except FileNotFoundError:
+                self._versions.remember(path, ABSENT)
                 return None
 
     def delete(self, path: str) -> None:
         """Remove the object; nothing happens where there is none."""
         with storage_errors(self._file(path)):
             self._file(path).unlink(missing_ok=True)
+        self._versions.remember(path, ABSENT)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Paths of all objects that begin with `prefix`, sorted; temporary files are no objects."""
@@ -158,7 +180,7 @@ class LocalObjectStore:
                 for file in folder.rglob("*")
                 if file.is_file()
             )
-        yield from (path for path in paths if path.startswith(prefix) and not _is_temporary(path))
+        yield from (path for path in paths if path.startswith(prefix) and not is_temporary(path))
 
     def local(self, path: str) -> Path | None:
         """The object's own file; None where there is none.
@@ -166,7 +188,10 @@ class LocalObjectStore:
         Raises:
             StorageDenied: the folder may not be read.
         """
-        return None if self.size(path) is None else self._file(path)
+        with storage_errors(self._file(path)):
+            version = _present_version(self._file(path))
+        self._versions.remember(path, version)
+        return None if version == ABSENT else self._file(path)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -189,24 +214,76 @@ class LocalObjectStore:
     def _file(self, path: str) -> Path:
         return self._root / path
 
+    def _replace(self, source: Path, path: str) -> None:
+        """Rename after the content is on the device, where the object is still the one last seen.
+
+        The folder is not flushed as well: a power cut then leaves the old object instead of the new
+        one, which the next run notices, and a day of thousands of files takes half the time.
+        """
+        descriptor = os.open(source, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+            version = _version(os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+        target = self._file(path)
+        with _locked(target.parent):
+            self._require_unchanged(path, source)
+            source.replace(target)
+        self._versions.remember(path, version)
+
+    def _require_unchanged(self, path: str, source: Path) -> None:
+        target, seen = self._file(path), self._versions.version(path)
+        if seen is None or _present_version(target) == seen:
+            return
+        if target.exists() and filecmp.cmp(source, target, shallow=False):
+            return
+        self._versions.forget(path)
+        raise ConcurrentWrite(
+            str(target),
+            "changed by another writer since it was read",
+            remedy="Nothing was overwritten; the next try reads it anew",
+        )
+
+    def _copy_beside(self, local_file: Path, path: str) -> None:
+        """Across devices a rename cannot work; only there does a temporary stand beside it."""
+        folder = self._file(path).parent
+        sweep_leftovers(folder)
+        descriptor, name = tempfile.mkstemp(prefix=f".{owner_tag()}-", suffix=".tmp", dir=folder)
+        temporary = Path(name)
+        try:
+            with local_file.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
+                shutil.copyfileobj(reader, writer, _COPY_BYTES)
+            self._replace(temporary, path)
+        except (OSError, ConcurrentWrite):
+            temporary.unlink(missing_ok=True)
+            raise
+        local_file.unlink()
+
 
 @contextlib.contextmanager
-def storage_errors(subject: str | Path) -> Iterator[None]:
+def storage_errors(subject: str | Path, *, setting: str = _SETTING) -> Iterator[None]:
     """Device errors inside the block become errors of ours that name `subject`.
+
+    Args:
+        subject: The path, where the device's error names none.
+        setting: The variable that leads there.
 
     Raises:
         StorageFull: no space, or no quota, is left.
         StorageDenied: reading or writing is not permitted.
-        InvalidSetting: `LAKE_ROOT` leads through something that is not a folder, or the device
+        InvalidSetting: the setting leads through something that is not a folder, or the device
             fails otherwise.
     """
     try:
         yield
     except OSError as error:
-        raise storage_error(error, subject) from error
+        raise storage_error(error, subject, setting=setting) from error
 
 
-def storage_error(error: OSError, subject: str | Path) -> TickhandlerError:
+def storage_error(
+    error: OSError, subject: str | Path, *, setting: str = _SETTING
+) -> TickhandlerError:
     """The error of ours that a device error stands for."""
     subject = str(error.filename or subject)
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
@@ -214,51 +291,50 @@ def storage_error(error: OSError, subject: str | Path) -> TickhandlerError:
         return StorageFull(
             subject,
             reason,
-            remedy="Free space on the device of LAKE_ROOT; the next run goes on from here",
+            remedy=f"Free space on the device of {setting}; the next run goes on from here",
         )
     if error.errno in _DENIED:
         return StorageDenied(
             subject,
             reason,
-            remedy="Give this user read and write permission, or set LAKE_ROOT to another folder",
+            remedy=f"Give this user read and write permission, or set {setting} to another folder",
         )
     return InvalidSetting(
         subject,
         reason,
         expected="a folder on a working device",
-        remedy="Set LAKE_ROOT to such a folder",
+        remedy=f"Set {setting} to such a folder",
     )
 
 
-def _replace(source: Path, target: Path) -> None:
-    """Rename after the content is on the device.
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer at a time in the folder, of all processes: between its look and its rename.
 
-    The folder is not flushed as well: a power cut then leaves the old object instead of the new
-    one, which the next run notices, and a day of thousands of files takes half the time.
+    The folder itself is what is locked: a file for the purpose would have to be made, hidden from
+    lists and cleared away.
     """
-    descriptor = os.open(source, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
-    source.replace(target)
 
 
-def _copy_beside(source: Path, target: Path) -> None:
-    """Across devices a rename cannot work; only there does a temporary stand beside the object."""
-    sweep_leftovers(target.parent)
-    descriptor, name = tempfile.mkstemp(prefix=f".{owner_tag()}-", suffix=".tmp", dir=target.parent)
-    temporary = Path(name)
+def _present_version(file: Path) -> str:
     try:
-        with source.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
-            shutil.copyfileobj(reader, writer, _COPY_BYTES)
-        _replace(temporary, target)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    source.unlink()
+        return _version(file.stat())
+    except FileNotFoundError:
+        return ABSENT
 
 
-def _is_temporary(path: str) -> bool:
+def _version(status: os.stat_result) -> str:
+    """A new object is a new file: another inode, or the same one given out again, later."""
+    return f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
+
+
+def is_temporary(path: str) -> bool:
+    """The path is that of a writer's half-finished work, which is no object."""
     name = path.rpartition("/")[2]
     return path.startswith(f"{SCRATCH_FOLDER}/") or (name.startswith(".") and name.endswith(".tmp"))

@@ -33,7 +33,7 @@ def read_batches(
     if local is None:
         return
     if file_size(local) <= SMALL_BYTES:
-        frame = lake.read_table(item)
+        frame = lake.read_table(item, local=local)
         if frame is not None:
             yield from frame.iter_slices(batch_rows) if frame.height else (frame,)
         return

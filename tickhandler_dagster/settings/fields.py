@@ -21,7 +21,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.venues import VenueId
@@ -41,6 +41,7 @@ from tickhandler_dagster.settings.forms import (
     date,
     folder,
     kline_source,
+    optional_folder,
     rule,
 )
 
@@ -56,6 +57,19 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file_encoding="utf-8")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given alone: the demo would else fill the bucket that the environment names."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
 
     tardis_api_key: SecretStr | None = Field(
         default=None,
@@ -105,6 +119,17 @@ class Settings(BaseSettings):
         default=None,
         description="Address of a Cloud Storage emulator, asked without credentials.",
         json_schema_extra=rule("an http or https address", "Leave it out for the real service"),
+    )
+    lake_cache_gb: float = Field(
+        default=20.0,
+        gt=0,
+        description="Gigabytes of a bucket's objects that are kept on this machine for readers.",
+        json_schema_extra=rule("a number above 0", "Lower it where the disk is small"),
+    )
+    cache_folder: Annotated[Path | None, BeforeValidator(optional_folder)] = Field(
+        default=None,
+        description="Folder of those copies; one in the system's temporary folder where not set.",
+        json_schema_extra=rule("a local folder", "Give a path; it is made if it does not exist"),
     )
     lake_root: Annotated[Path, BeforeValidator(folder)] = Field(
         default=Path("lake"),

@@ -52,6 +52,11 @@ def folder(value: object) -> Path:
     return Path(str(value)).expanduser().absolute()
 
 
+def optional_folder(value: object) -> Path | None:
+    """An absolute folder, or none."""
+    return None if value is None else folder(value)
+
+
 NO_KLINES, VENUE_KLINES = "off", "venue"
 """Values of KLINES_SOURCE that are no path."""
 
