@@ -7,6 +7,8 @@ What belongs here: what both warehouses promise and the values they speak in. Th
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,6 +59,20 @@ class TableDay:
     def bytes(self) -> int:
         """Size of its objects."""
         return sum(item.bytes for item in self.objects)
+
+    @property
+    def digest(self) -> str:
+        """Changes when and only when a row of the day can have changed, in hex."""
+        parts = sorted(f"{item.path}\n{item.venue}\n{item.sha256}\n" for item in self.objects)
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+    @property
+    def rows_by_venue(self) -> Mapping[VenueId, int]:
+        """Rows of each venue that has any."""
+        rows = Counter[VenueId]()
+        for item in self.objects:
+            rows[item.venue] += item.rows
+        return {venue: count for venue, count in sorted(rows.items()) if count}
 
 
 @dataclass(frozen=True, slots=True)

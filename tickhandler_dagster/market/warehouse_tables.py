@@ -20,6 +20,8 @@ from tickhandler_dagster.market.options_surface_table import OPTIONS_SURFACE_TAB
 from tickhandler_dagster.market.tables import Table
 from tickhandler_dagster.market.timeframes import Timeframe
 
+_BY_INSTRUMENT = ("venue", "instrument_key")
+
 
 class WarehouseSource(StrEnum):
     """Which objects of the lake a table is made of."""
@@ -74,28 +76,10 @@ def warehouse_tables(windows: Windows) -> tuple[WarehouseTable, ...]:
         >>> [item.name for item in warehouse_tables(Windows())][:3]
         ['candles_15s', 'candles_1m', 'candles_5m']
     """
-    by_venue = ("venue", "instrument_key")
     return (
+        *(_bars(WarehouseSource.CANDLES, timeframe, CANDLE_TABLE) for timeframe in Timeframe),
         *(
-            WarehouseTable(
-                f"candles_{timeframe.value}",
-                CANDLE_TABLE,
-                WarehouseSource.CANDLES,
-                timeframe,
-                "ts_open",
-                by_venue,
-            )
-            for timeframe in Timeframe
-        ),
-        *(
-            WarehouseTable(
-                f"mft_features_{timeframe.value}",
-                mft_table(windows),
-                WarehouseSource.MFT_FEATURES,
-                timeframe,
-                "ts_open",
-                by_venue,
-            )
+            _bars(WarehouseSource.MFT_FEATURES, timeframe, mft_table(windows))
             for timeframe in MFT_TIMEFRAMES
         ),
         WarehouseTable(
@@ -107,7 +91,12 @@ def warehouse_tables(windows: Windows) -> tuple[WarehouseTable, ...]:
             ("venue", "underlying", "timeframe"),
         ),
         WarehouseTable(
-            "instruments", INSTRUMENTS_TABLE, WarehouseSource.INSTRUMENTS, None, "date", by_venue
+            "instruments",
+            INSTRUMENTS_TABLE,
+            WarehouseSource.INSTRUMENTS,
+            None,
+            "date",
+            _BY_INSTRUMENT,
         ),
         WarehouseTable(
             "completeness",
@@ -118,3 +107,8 @@ def warehouse_tables(windows: Windows) -> tuple[WarehouseTable, ...]:
             ("venue", "data_type", "instrument_key"),
         ),
     )
+
+
+def _bars(source: WarehouseSource, timeframe: Timeframe, table: Table) -> WarehouseTable:
+    name = f"{source.value}_{timeframe.value}"
+    return WarehouseTable(name, table, source, timeframe, "ts_open", _BY_INSTRUMENT)
