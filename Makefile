@@ -21,7 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY) ## Two simulated days of four venues through Dagster, from instruments to features
+demo: $(READY) ## Two simulated days of four venues through Dagster, from instruments to dbt marts
 	@$(BIN)/tickhandler demo --home $(DEMO)
 
 ui: $(READY) ## Dagster's web page over the demo's instance, the sandbox behind it
@@ -58,5 +58,5 @@ lock: ## Re-make requirements.lock and the locks of the benchmark's peers (needs
 	cd benchmarks/locks && for peer in *.in; do $(LOCK) $$peer -o $${peer%.in}.lock; done
 
 clean: ## Remove the virtual environment, the demo and all caches
-	rm -rf $(VENV) $(DEMO) $(BENCH) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) $(BENCH) dbt_bigquery/target dbt_bigquery/logs .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from tickhandler_dagster.cli import quality_commands
+from tickhandler_dagster.cli import quality_commands, spending_commands
 from tickhandler_dagster.cli.exit_codes import EXIT_FAILED_RUN, EXIT_PERMANENT, EXIT_TRANSIENT
 from tickhandler_dagster.cli.report import report
 from tickhandler_dagster.market.days import parse_date
@@ -32,6 +32,7 @@ app = typer.Typer(
     help=__doc__.split("\n")[0],
 )
 quality_commands.register(app)
+spending_commands.register(app)
 
 Home = Annotated[Path, typer.Option(help="Folder of the demo: its lake and Dagster's instance.")]
 Start = Annotated[str, typer.Option(help="First UTC day, YYYY-MM-DD.")]
@@ -54,8 +55,9 @@ def demo(
     ] = 0,
     seed: Seed = 7,
     scale: Scale = 0.5,
+    marts: Annotated[bool, typer.Option(help="Make dbt's marts at the end.")] = True,
 ) -> None:
-    """Run simulated days through Dagster, from instruments to mid-frequency features."""
+    """Run simulated days through Dagster, from instruments to features, tables and dbt's marts."""
     from tickhandler_dagster.cli.demo import Demo, run_demo  # noqa: PLC0415  (see the charter)
 
     start = parse_date(start_date)
@@ -67,6 +69,7 @@ def demo(
             venues=tuple(parse_venue(name) for name in venues.split(",")),
             seed=seed,
             scale=scale,
+            has_marts=marts,
         )
     )
     raise typer.Exit(0 if is_whole else EXIT_FAILED_RUN)
@@ -84,25 +87,44 @@ def ui(home: Home = Path(".demo"), port: Port = 3000) -> None:
 def settings(
     env_file: Annotated[Path | None, typer.Option(help="Read this instead of .env.")] = None,
     config_file: Annotated[Path | None, typer.Option(help="Read this YAML file.")] = None,
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write, read and remove an object of the lake.")
+    ] = False,
 ) -> None:
-    """Check the settings and show them, the key hidden."""
-    for name, text in load_settings(env_file, config_file).variables().items():
+    """Check the settings and show them, the key hidden, and where the lake is."""
+    from tickhandler_dagster.resources.lake_store import (  # noqa: PLC0415  (see the charter)
+        check_lake,
+        lake_name,
+    )
+
+    found = load_settings(env_file, config_file)
+    for name, text in found.variables().items():
         typer.echo(f"{name}={text}")
+    typer.echo(f"# The lake is {lake_name(found)}")
+    if check:
+        typer.echo(f"# {check_lake(found)}")
 
 
 class Dictionary(StrEnum):
-    """The generated pages of `docs/`."""
+    """The generated pages of `docs/` and of the dbt project."""
 
     FEATURES = "features"
     MFT = "mft"
     TABLES = "tables"
+    DBT_SOURCES = "dbt-sources"
+    DBT_DOCS = "dbt-docs"
 
 
 @app.command()
 def dictionary(page: Dictionary) -> None:
-    """Print a dictionary as Markdown: features of a bar, mid-frequency features, every table."""
+    """Print a dictionary: features of a bar, mid-frequency features, every table, dbt's sources."""
     from tickhandler_dagster.market.data_dictionary import (  # noqa: PLC0415  (see the charter)
         data_dictionary,
+    )
+    from tickhandler_dagster.market.dbt_sources import (  # noqa: PLC0415  (see the charter)
+        dbt_docs,
+        dbt_sources,
     )
     from tickhandler_dagster.market.features.dictionary import (  # noqa: PLC0415  (see the charter)
         feature_dictionary,
@@ -115,6 +137,8 @@ def dictionary(page: Dictionary) -> None:
         Dictionary.FEATURES: feature_dictionary,
         Dictionary.MFT: mft_dictionary,
         Dictionary.TABLES: data_dictionary,
+        Dictionary.DBT_SOURCES: dbt_sources,
+        Dictionary.DBT_DOCS: dbt_docs,
     }
     typer.echo(pages[page](), nl=False)
 

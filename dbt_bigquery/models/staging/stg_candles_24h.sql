@@ -1,0 +1,1 @@
+{{ stage('candles_24h') }}

@@ -1,0 +1,1 @@
+{{ stage('candles_4h') }}

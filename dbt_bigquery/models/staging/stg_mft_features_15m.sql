@@ -1,0 +1,1 @@
+{{ stage('mft_features_15m') }}
