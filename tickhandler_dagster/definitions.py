@@ -19,6 +19,7 @@ from tickhandler_dagster.assets.mft_sets import build_mft_set_assets
 from tickhandler_dagster.assets.options_surface import build_options_surface_asset
 from tickhandler_dagster.assets.raw_ticks import build_raw_ticks
 from tickhandler_dagster.assets.revisions import build_revisions_asset
+from tickhandler_dagster.assets.warehouse import build_warehouse_assets
 from tickhandler_dagster.automation.alert_sensor import Timing, build_alerts
 from tickhandler_dagster.automation.jobs import build_jobs
 from tickhandler_dagster.automation.repair_job import RepairScope
@@ -71,6 +72,7 @@ def build_definitions(
             build_information_bars_asset(grid),
             build_mft_features_asset(grid, plan),
             *build_mft_set_assets(grid, plan, settings.mft_sets or ()),
+            *build_warehouse_assets(grid, settings.mft_windows or Windows(), settings.warehouse),
         ]
         return dg.Definitions(
             assets=assets,

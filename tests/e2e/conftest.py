@@ -21,13 +21,12 @@ import polars as pl
 import pytest
 from pydantic import AnyHttpUrl, SecretStr
 
-from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.manifests import read_raw_manifest
-from tickhandler_dagster.adapters.object_store import LocalObjectStore
 from tickhandler_dagster.definitions import build_definitions
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.timeframes import Timeframe
+from tickhandler_dagster.resources.lake_store import build_lake
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
 from tickhandler_dagster.settings import Settings
@@ -42,7 +41,7 @@ class Platform:
     def __init__(self, settings, instance):
         self.settings = settings
         self.instance = instance
-        self.lake = Lake(LocalObjectStore(settings.lake_root))
+        self.lake = build_lake(settings)
         self._repository = build_definitions(settings).get_repository_def()
 
     def run(self, *assets, partition=None, span=None, config=None):

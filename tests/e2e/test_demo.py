@@ -60,6 +60,8 @@ def test_it_ends_with_features_a_table_and_the_next_command(finished):
         "missing",
         "bars",
         "time",
+        "candles_1h_final",
+        "spread_bps",
         "make ui",
     ):
         assert word in text
@@ -88,8 +90,14 @@ def test_features_are_there_and_every_null_has_its_reason(finished):
     assert history["null_history"].max() + history["null_provisional"].max() > 0
 
 
+def test_the_marts_are_asked_in_sql(finished):
+    _, text = finished
+    _, _, answer = text.partition("FROM spread_depth_days")
+    assert "OKX-SWAP:PERPETUAL:BTC-USDT" in answer
+
+
 def test_a_long_demo_is_warm_and_has_one_run_for_all_days(tmp_path):
-    done = _demo(tmp_path, "--venues", "okex-swap", "--days", "8", "--scale", "0.05")
+    done = _demo(tmp_path, "--venues", "okex-swap", "--days", "8", "--scale", "0.05", "--no-marts")
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "lake" / "mft_features" / "by_date"
     assert len(list(folder.iterdir())) == 8
@@ -104,7 +112,7 @@ def test_a_long_demo_is_warm_and_has_one_run_for_all_days(tmp_path):
 def test_the_same_days_again_are_a_no_op_that_says_so(finished):
     home, _ = finished
     before = _objects(home)
-    done = _demo(home)
+    done = _demo(home, "--no-marts")
     assert done.returncode == 0
     assert "Nothing to do" in done.stdout
     assert "0 files fetched" in done.stdout
@@ -113,7 +121,7 @@ def test_the_same_days_again_are_a_no_op_that_says_so(finished):
 
 def test_a_kill_leaves_no_half_file_and_the_next_run_ends_with_the_same_bytes(finished, tmp_path):
     home, _ = finished
-    command = [*DEMO, *VENUES, "--home", str(tmp_path)]
+    command = [*DEMO, *VENUES, "--home", str(tmp_path), "--no-marts"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         deadline = time.monotonic() + 120
         while _parquet_files(tmp_path) < FIRST_FILES and time.monotonic() < deadline:
@@ -123,7 +131,7 @@ def test_a_kill_leaves_no_half_file_and_the_next_run_ends_with_the_same_bytes(fi
     assert len(left) >= FIRST_FILES // 2
     for file in left:
         pq.read_table(file)
-    done = _demo(tmp_path)
+    done = _demo(tmp_path, "--no-marts")
     assert done.returncode == 0, done.stdout + done.stderr
     assert _objects(tmp_path) == _objects(home)
 

@@ -213,4 +213,6 @@ def test_features_of_recorded_feeds_obey_their_table(open_platform, tmp_path, re
         checks = platform.checks(result)
         assert all(checks[asset, "schema_holds"] for asset in MFT)
         minutes = rows(platform, DAYS[1], Timeframe.M1)
-        assert minutes["log_return_60"].drop_nulls().len() > 0
+        # Minutes were recorded, not the day: what came before and after them is a hole.
+        assert minutes["log_return_5"].drop_nulls().len() > 0
+        assert minutes["log_return_60"].drop_nulls().len() == 0

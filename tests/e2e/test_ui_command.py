@@ -14,7 +14,7 @@ import pytest
 from tickhandler_dagster.cli.demo import Demo, save_demo
 from tickhandler_dagster.market.venues import VenueId
 
-LIMIT_S = 90
+LIMIT_S = 180  # the first load of the marts compiles the dbt project
 STOP_S = 40
 LAUNCH = """
 mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
@@ -58,6 +58,11 @@ def ui(tmp_path):
         process.stdout.close()
 
 
+TABLE = """
+{ assetNodeOrError(assetKey: {path: ["warehouse", "candles_24h"]}) { ... on AssetNode {
+  isMaterializable dependedByKeys { path } repository { location { name } } } } }"""
+
+
 def _wait_for(what, said):
     deadline = time.monotonic() + LIMIT_S
     while not (answer := what()):
@@ -81,11 +86,15 @@ def test_the_page_runs_a_cell_in_the_demo_alone_and_stops_without_a_trace(ui, as
     def is_up():
         with contextlib.suppress(OSError):
             entries = ask_page(port, LOCATION)["workspaceOrError"]["locationEntries"]
-            return [entry["loadStatus"] for entry in entries] == ["LOADED"]
+            return [entry["loadStatus"] for entry in entries] == ["LOADED", "LOADED"]
         return False
 
     _wait_for(is_up, "the page does not come up")
     family += psutil.Process(process.pid).children(recursive=True)
+    table = ask_page(port, TABLE)["assetNodeOrError"]
+    assert table["repository"]["location"]["name"] == "tickhandler_dagster.definitions"
+    assert table["isMaterializable"]
+    assert ["marts", "daily_bars"] in [key["path"] for key in table["dependedByKeys"]]
     launched = ask_page(
         port,
         LAUNCH,

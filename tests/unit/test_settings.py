@@ -220,3 +220,10 @@ def test_a_bare_off_of_yaml_is_no_source_of_klines(clean):
     yaml = clean / "a.yaml"
     yaml.write_text("KLINES_SOURCE: off\n")
     assert load_settings(config_file=yaml).klines_source == "off"
+
+
+def test_settings_made_in_code_take_nothing_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GCS_BUCKET", "the-real-one")
+    assert Settings().gcs_bucket is None  # the demo's runs would else fill it
+    assert load_settings().gcs_bucket == "the-real-one"

@@ -1,4 +1,4 @@
-"""`tickhandler demo`: simulated days of some venues through Dagster, from listing to features.
+"""`tickhandler demo`: simulated days of some venues through Dagster, from listing to marts.
 
 What belongs here: which runs there are and in which order. The runs are real ones on a real
 instance: the page of `tickhandler ui` shows them and their partitions.
@@ -15,8 +15,6 @@ from pathlib import Path
 import dagster as dg
 from pydantic import AnyHttpUrl, SecretStr, TypeAdapter
 
-from tickhandler_dagster.adapters.lake import Lake
-from tickhandler_dagster.adapters.object_store import LocalObjectStore
 from tickhandler_dagster.assets import (
     completeness,
     exchange_catalog,
@@ -27,16 +25,21 @@ from tickhandler_dagster.assets.candles import candles_key
 from tickhandler_dagster.assets.information_bars import bars_key
 from tickhandler_dagster.assets.mft_features import mft_key
 from tickhandler_dagster.assets.raw_ticks import raw_ticks_key
+from tickhandler_dagster.assets.warehouse import tables_of, warehouse_key
+from tickhandler_dagster.cli.demo_marts import ask_marts, make_marts
 from tickhandler_dagster.cli.demo_screen import DemoScreen
+from tickhandler_dagster.cli.demo_warehouse import Answer, ask
 from tickhandler_dagster.definitions import build_definitions
 from tickhandler_dagster.market.bar_kinds import BarKind
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import InvalidInput
+from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.partitions.grid import VENUE, Grid, build_grid
 from tickhandler_dagster.pipeline.cell_summary import summarize_cell
+from tickhandler_dagster.resources.lake_store import build_lake
 from tickhandler_dagster.resources.platform import ProgressListener
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
@@ -77,6 +80,7 @@ class Demo:
         venues: Venues of the grid.
         seed: Seed of the market.
         scale: Factor on its rows.
+        has_marts: Whether dbt makes its marts at the end.
     """
 
     home: Path
@@ -85,6 +89,7 @@ class Demo:
     venues: tuple[VenueId, ...]
     seed: int
     scale: float
+    has_marts: bool = True
 
     @property
     def days(self) -> list[dt.date]:
@@ -150,14 +155,22 @@ def run_demo(demo: Demo) -> bool:
     screen = DemoScreen()
     with SandboxServer(Simulator(demo.seed, scale=demo.scale)) as server:
         settings = demo_settings(demo, endpoint=server.api_url)
-        with screen.live(), open_instance(demo.home) as instance:
-            is_whole = _run_all(demo, settings, instance, screen)
-    lake = Lake(LocalObjectStore(settings.lake_root))
+        with open_instance(demo.home) as instance:
+            with screen.live():
+                is_whole = _run_all(demo, settings, instance, screen)
+            if demo.has_marts and is_whole:
+                is_whole = make_marts(settings, instance, screen, first=demo.start, last=demo.end)
+    lake = build_lake(settings)
     screen.close(
         [summarize_cell(lake, VenueDay(day, venue)) for day in demo.days for venue in demo.venues],
         home=demo.home,
+        answers=_answers(demo, settings) if is_whole else [],
     )
     return is_whole
+
+
+def _answers(demo: Demo, settings: Settings) -> list[Answer]:
+    return [ask(settings), *([ask_marts(settings, is_long=demo.is_long)] if demo.has_marts else [])]
 
 
 def _run_all(
@@ -208,6 +221,9 @@ def plan_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
         yield _all_days(demo, venue, tuple(map(mft_key, timeframes)))
     for venue in demo.venues:
         yield _all_days(demo, venue, (completeness.KEY,))
+    # Tables without data in the demo as well: views over the warehouse name all of them.
+    tables = tuple(map(warehouse_key, tables_of(grid, Windows())))
+    yield DemoRun(demo.start.isoformat(), tables, demo.end.isoformat())
 
 
 def _short_runs(demo: Demo, grid: Grid) -> Iterator[DemoRun]:
@@ -273,6 +289,7 @@ def demo_settings(demo: Demo, *, endpoint: str) -> Settings:
         tardis_datasets_endpoint=AnyHttpUrl(endpoint),
         tardis_api_key=SecretStr(SANDBOX_KEY),
         lake_root=demo.home / "lake",
+        warehouse_folder=demo.home / "warehouse",
         dagster_home=demo.home / "dagster_home",
         instrument_exchanges=demo.venues,
         download_venues=demo.venues,

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tickhandler_dagster.cli.demo_warehouse import Answer
 from tickhandler_dagster.market.progress import Progress as Step
 from tickhandler_dagster.pipeline.cell_summary import CellSummary
 
@@ -46,6 +47,10 @@ class DemoScreen:
         self._console.print("[bold]Simulated data[/bold] from the sandbox: not a market.")
         with self._bars:
             yield
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self._console.print(text)
 
     def expect(self, runs: int) -> None:
         """There will be that many runs."""
@@ -82,8 +87,8 @@ class DemoScreen:
             if event.is_step_failure:
                 self._console.print(f"[red]{title}[/red]: {_reason(event)}")
 
-    def close(self, cells: Sequence[CellSummary], *, home: Path) -> None:
-        """Print the table and the next command."""
+    def close(self, cells: Sequence[CellSummary], *, home: Path, answers: Sequence[Answer]) -> None:
+        """Print the table, what the warehouse says, and the next command."""
         table = Table(
             title="Simulated days in the lake",
             box=SIMPLE,
@@ -110,7 +115,18 @@ class DemoScreen:
         )
         if not self._files and not self._files_written:
             self._console.print("Nothing to do: all is there (0 files fetched, 0 written).")
+        for answer in answers:
+            self._show(answer)
         self._console.print(f"Lake: {home / 'lake'}\nNext: [bold]make ui[/bold]")
+
+    def _show(self, answer: Answer) -> None:
+        self._console.print(f"\nAsked in SQL:\n{answer.question}", markup=False, highlight=False)
+        table = Table(box=SIMPLE, padding=(0, 1), pad_edge=False, collapse_padding=True)
+        for place, name in enumerate(answer.header):
+            table.add_column(name, justify="right" if place > 1 else "left", no_wrap=True)
+        for row in answer.rows:
+            table.add_row(*row)
+        self._console.print(table)
 
 
 def _number(value: dg.MetadataValue | None) -> int:

@@ -15,12 +15,12 @@ from typing import Any
 import dagster as dg
 
 from tickhandler_dagster.adapters.lake import Lake
-from tickhandler_dagster.adapters.object_store import LocalObjectStore
 from tickhandler_dagster.automation.jobs import partitions_of
 from tickhandler_dagster.automation.repair_job import RepairScope
 from tickhandler_dagster.definitions import build_definitions, repair_scope
 from tickhandler_dagster.market.errors import InvalidInput, InvalidSetting
 from tickhandler_dagster.market.repair_plan import CellRange
+from tickhandler_dagster.resources.lake_store import build_lake
 from tickhandler_dagster.settings import Settings, load_settings
 
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -123,7 +123,7 @@ def open_platform(
     with dg.DagsterInstance.from_config(str(home.absolute())) as instance:
         yield Platform(
             settings=settings,
-            lake=Lake(LocalObjectStore(settings.lake_root)),
+            lake=build_lake(settings),
             instance=instance,
             repository=build_definitions(settings).get_repository_def(),
             is_verbose=is_verbose,

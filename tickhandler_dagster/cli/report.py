@@ -84,9 +84,7 @@ def write_report(
     from rich.console import Console  # noqa: PLC0415  (slow import)
     from rich.progress import Progress as Bars  # noqa: PLC0415  (slow import)
 
-    from tickhandler_dagster.adapters.lake import Lake  # noqa: PLC0415  (slow import)
     from tickhandler_dagster.adapters.object_store import (  # noqa: PLC0415  (slow import)
-        LocalObjectStore,
         storage_errors,
     )
     from tickhandler_dagster.market.quality.policy import QualityPolicy  # noqa: PLC0415  (slow import)
@@ -99,18 +97,22 @@ def write_report(
     from tickhandler_dagster.reporting.completeness_page.page import (  # noqa: PLC0415  (slow import)
         render_page,
     )
+    from tickhandler_dagster.resources.lake_store import (  # noqa: PLC0415  (slow import)
+        build_lake,
+        lake_name,
+    )
 
     # On the error stream: what is printed as JSON stays JSON.
     with RowsExport(folder) as export, Bars(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("days", total=len(span.days))
         found = build_report(
             span,
-            lake=Lake(LocalObjectStore(settings.lake_root)),
+            lake=build_lake(settings),
             policy=settings.quality_policy or QualityPolicy(),
             on_rows=export.write,
             on_progress=lambda step: bars.update(bar, completed=step.done),
         )
-        page = render_page(found, lake=str(settings.lake_root))
+        page = render_page(found, lake=lake_name(settings))
         with storage_errors(folder):
             partial = folder / f"{PAGE_NAME}.partial"
             partial.write_text(page, encoding="utf-8", newline="\n")

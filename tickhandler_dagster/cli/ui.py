@@ -41,6 +41,7 @@ def run_ui(home: Path, *, port: int) -> None:
             [
                 *(sys.executable, "-m", "dagster", "dev"),
                 *("-m", "tickhandler_dagster.definitions"),
+                *("-m", "tickhandler_dagster.dbt_assets.location"),
                 *("--host", _HOST, "--port", str(port)),
             ],
             env=child_environment(settings),

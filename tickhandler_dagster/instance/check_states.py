@@ -5,9 +5,9 @@ the cells come from, which is Dagster's own.
 
 Dagster adds one cell after the other to a set it copies each time: 30,660 cells, the six years of
 fourteen venues, take it 12 seconds of processor time for one check, and the page asks at every
-look (`docs/scale.md`). The road not taken, fewer
-days or fewer checks, hides what the grid is for. Modules behind Dagster's public face are used: the
-version is pinned, and a test holds every answer against Dagster's.
+look (`docs/scale.md`). The road not taken, fewer days or fewer checks, hides what the grid is for.
+Modules behind Dagster's public face are used: the version is pinned, and a test holds every answer
+against Dagster's.
 """
 
 from __future__ import annotations

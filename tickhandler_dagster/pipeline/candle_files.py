@@ -82,12 +82,10 @@ class BarOrigin:
 
 def is_up_to_date(key: str, digest: str, *, lake: Lake, cell: VenueDay, stored: StoredRows) -> bool:
     """Every timeframe has bars of the instrument in the lake that were built from these inputs."""
-    return all(
-        key in rows
-        and rows[key].inputs_sha256 == digest
-        and lake.size(CandleFile(cell.date, timeframe, key)) == rows[key].bytes
-        for timeframe, rows in stored.items()
-    )
+    if not all(key in rows and rows[key].inputs_sha256 == digest for rows in stored.values()):
+        return False
+    sizes = lake.sizes([CandleFile(cell.date, timeframe, key) for timeframe in stored])
+    return sizes == [rows[key].bytes for rows in stored.values()]
 
 
 def publish_bars(

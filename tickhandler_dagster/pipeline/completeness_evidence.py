@@ -45,7 +45,8 @@ def read_holes(lake: Lake, cells: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         .head(MAX_GAP_OBJECTS)
         .iter_rows()
     ]
-    stored = [item for item in wanted if lake.exists(item)]
+    sizes = lake.sizes(wanted)
+    stored = [item for item, size in zip(wanted, sizes, strict=True) if size is not None]
     frames, holes, read = [gaps_frame([])], 0, 0
     for some in _portions(stored):
         frames.append(read_all(lake, some, GAPS_TABLE.names))

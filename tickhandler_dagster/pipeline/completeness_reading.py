@@ -141,7 +141,7 @@ def read_all(lake: Lake, items: Iterable[LakeObject], names: Iterable[str]) -> p
         CorruptData: one of them is not readable.
     """
     items, names = list(items), list(names)
-    files = [local for item in items if (local := lake.local(item)) is not None]
+    files = [local for local in lake.fetch(items) if local is not None]
     try:
         lazy = pl.scan_parquet(files, glob=False, hive_partitioning=False)
         return lazy.select(names).collect()

@@ -7,6 +7,7 @@ does not: which days and instruments (`mft_inputs.py`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import polars as pl
 
@@ -102,17 +103,21 @@ class BarReader:
     def bars(self, days: Iterable[CandleDay], key: str, columns: Sequence[str]) -> pl.DataFrame:
         """The instrument's candles of these partitions in their order; days may be missing."""
         listing = self._inputs.listing
+        listed = [day for day in days if listing.file(day, key) is not None]
+        files = self._lake.fetch([CandleFile(day.date, day.timeframe, key) for day in listed])
         parts = [
-            self._read(day, key, columns) for day in days if listing.file(day, key) is not None
+            self._read(day, key, columns, local) for day, local in zip(listed, files, strict=True)
         ]
         return pl.concat(parts) if parts else pl.DataFrame(schema=_schema(columns))
 
-    def _read(self, day: CandleDay, key: str, columns: Sequence[str]) -> pl.DataFrame:
+    def _read(
+        self, day: CandleDay, key: str, columns: Sequence[str], local: Path | None
+    ) -> pl.DataFrame:
         item = CandleFile(day.date, day.timeframe, key)
         cell = VenueDay(day.date, day.venue)
         again = f"Run: {materialize(f'candles/{day.timeframe}', cell)}"
         try:
-            bars = self._lake.read_table(item, columns=columns)
+            bars = self._lake.read_table(item, columns=columns, local=local)
         except pl.exceptions.ColumnNotFoundError as error:
             raise CorruptData(item.path, "columns are missing", remedy=again) from error
         if bars is None:

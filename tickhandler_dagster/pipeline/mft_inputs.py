@@ -113,6 +113,15 @@ class MftInputs:
         own = self.days({*self.halo.series, *self.halo.slots})
         return tuple(dict.fromkeys((*own, *self.days(self.halo.daily, daily=True))))
 
+    @property
+    def read_partitions(self) -> Iterable[CandleDay]:
+        """Every partition of which the rows read something."""
+        venues = {peers.venue for peers in self.peers.values() if peers.venue is not None}
+        venues |= {venue for peers in self.peers.values() for venue, _ in peers.group}
+        yield from self.halo_partitions
+        for venue in sorted(venues):
+            yield from self.days({0, *self.halo.series}, venue=venue)
+
     @cached_property
     def missing(self) -> tuple[CandleDay, ...]:
         """Those of them that were never made."""
@@ -181,7 +190,7 @@ def mft_inputs(cell: VenueDay, timeframe: Timeframe, *, lake: Lake, plan: MftPla
             remedy=f"Run: {materialize(f'candles/{timeframe}', cell)}",
         )
     universe = universe_of(lake, cell)
-    return MftInputs(
+    inputs = MftInputs(
         cell=cell,
         timeframe=timeframe,
         plan=plan,
@@ -193,3 +202,5 @@ def mft_inputs(cell: VenueDay, timeframe: Timeframe, *, lake: Lake, plan: MftPla
         if plan.of(Scope.VENUES)
         else {},
     )
+    listing.read(inputs.read_partitions)
+    return inputs

@@ -7,8 +7,9 @@ which of them a day of features reads (`mft_inputs.py`) and reading bars (`mft_b
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.market.days import VenueDay
@@ -55,18 +56,27 @@ class CandleListing:
         Raises:
             CorruptData: the manifest cannot be read.
         """
-        if day not in self._found:
-            self._found[day] = self._read(day)
+        self.read([day])
         return self._found[day]
+
+    def read(self, days: Iterable[CandleDay]) -> None:
+        """Read the manifests of these partitions, many on the way at once: a halo has dozens.
+
+        Raises:
+            CorruptData: one of them cannot be read.
+        """
+        unread = [day for day in dict.fromkeys(days) if day not in self._found]
+        items = [CandleManifest(day.date, day.timeframe, day.venue) for day in unread]
+        for day, item, local in zip(unread, items, self._lake.fetch(items), strict=True):
+            self._found[day] = None if local is None else self._listed(item, local)
 
     def file(self, day: CandleDay, key: str) -> ListedFile | None:
         """The instrument's file of the partition; None where there is none."""
         return (self.files(day) or {}).get(key)
 
-    def _read(self, day: CandleDay) -> Mapping[str, ListedFile] | None:
+    def _listed(self, item: CandleManifest, local: Path) -> Mapping[str, ListedFile] | None:
         frame = self._lake.read_table(
-            CandleManifest(day.date, day.timeframe, day.venue),
-            columns=("instrument_key", "content_sha256", "is_simulated"),
+            item, columns=("instrument_key", "content_sha256", "is_simulated"), local=local
         )
         if frame is None:
             return None

@@ -43,7 +43,7 @@ from tickhandler_dagster.pipeline.raw_identity import identity_of
 from tickhandler_dagster.pipeline.refusals import Refusals
 
 _T = TypeVar("_T")
-_OF_THE_LAKE = (StorageFull, StorageDenied, InvalidSetting)
+_OF_THE_DEVICE = (StorageFull, StorageDenied, InvalidSetting)
 _DOWNLOADS = 2
 """A corrupt file is fetched once more before it is believed to be corrupt at the vendor."""
 
@@ -105,6 +105,21 @@ class _Converted:
     unexpected_rows: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """The last file that came, the size of all that came, and what it became."""
+
+    local: Path
+    size: int
+    converted: _Converted | CorruptData
+
+
+class _Refused(Exception):
+    def __init__(self, error: TickhandlerError) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
 @dataclass(frozen=True)
 class FileIngest:
     """Takes files of one cell and data type into the lake."""
@@ -129,23 +144,34 @@ class FileIngest:
         Raises:
             StorageFull: the device has no space left.
             StorageDenied: the lake may not be written.
+            TransientError: the lake does not answer, or somebody else wrote the same object.
         """
         async with slots.requests, slots.gate.admitted():
             if refusals.ending is not None:
                 return self._failed(job, refusals.ending)
             try:
-                return await self._fetched(job, folder, slots, refusals)
-            except _OF_THE_LAKE:
-                raise
-            except TickhandlerError as error:
-                refusals.note(error)
-                return self._failed(job, error)
+                fetched = await self._fetched(job, folder, slots, refusals)
+                # From here on an error is the lake's, whatever its class: the vendor has answered.
+                return await self._kept(job, fetched, slots)
+            except _Refused as refused:
+                refusals.note(refused.error)
+                return self._failed(job, refused.error)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
     async def _fetched(
         self, job: FileJob, folder: Path, slots: Slots, refusals: Refusals
-    ) -> FileOutcome:
+    ) -> _Fetched:
+        try:
+            return await self._downloaded(job, folder, slots, refusals)
+        except _OF_THE_DEVICE:
+            raise
+        except TickhandlerError as error:
+            raise _Refused(error) from error
+
+    async def _downloaded(
+        self, job: FileJob, folder: Path, slots: Slots, refusals: Refusals
+    ) -> _Fetched:
         file = DatasetFile(
             self.cell.venue, self.data_type, self.cell.date, symbol=job.source_symbol
         )
@@ -160,16 +186,24 @@ class FileIngest:
                 )
             except CorruptData as error:
                 if download == _DOWNLOADS:
-                    return await self._set_aside(job, local, error, size=size, slots=slots)
+                    return _Fetched(local, size, error)
                 continue
-            await self._publish(job, converted, slots)
-            return FileOutcome(
-                rows=tuple(ticks.row for ticks in converted.ticks),
-                fetched_bytes=size,
-                is_fetched=True,
-                unexpected_rows=converted.unexpected_rows,
-            )
+            return _Fetched(local, size, converted)
         raise AssertionError(job)  # the last download returns
+
+    async def _kept(self, job: FileJob, fetched: _Fetched, slots: Slots) -> FileOutcome:
+        converted = fetched.converted
+        if isinstance(converted, CorruptData):
+            return await self._set_aside(
+                job, fetched.local, converted, size=fetched.size, slots=slots
+            )
+        await self._publish(job, converted, slots)
+        return FileOutcome(
+            rows=tuple(ticks.row for ticks in converted.ticks),
+            fetched_bytes=fetched.size,
+            is_fetched=True,
+            unexpected_rows=converted.unexpected_rows,
+        )
 
     def _convert(self, job: FileJob, local: Path, folder: Path) -> _Converted:
         with storage_errors(folder):
@@ -191,7 +225,7 @@ class FileIngest:
         if job.is_grouped:
             group = f"{VENUES[self.cell.venue].key_name}:GROUP:{job.source_symbol}"
             await _in(slots.uploads, self._replace_rows, group, converted.unexpected)
-        self.lake.delete(self._quarantined_file(job))
+        await _in(slots.uploads, self.lake.delete, self._quarantined_file(job))
 
     def _publish_ticks(self, converted: ConvertedTicks) -> None:
         """Quarantined rows first: where the ticks are in the lake, what was kept out of them is."""

@@ -5,12 +5,14 @@ What does not belong here: leftovers of unfinished files, which the object store
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from tickhandler_dagster.adapters.grouped_conversion import group_files
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.manifest_json import FOOTER_KEY, row_from_json
+from tickhandler_dagster.adapters.parquet import file_digest, key_value_metadata, read_footer
 from tickhandler_dagster.adapters.tick_writer import ConvertedTicks, SourceFile
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
@@ -25,7 +27,14 @@ from tickhandler_dagster.pipeline.raw_identity import identity_of
 
 def standing_rows(lake: Lake, rows: Sequence[ManifestRow]) -> dict[str, ManifestRow]:
     """The rows by instrument key, without those whose object is gone or has another size."""
-    return {row.instrument_key: row for row in rows if _stands(lake, row)}
+    present = [row for row in rows if row.state is DataState.PRESENT]
+    sizes = lake.sizes(
+        [RawTickFile(row.date, row.data_type, row.instrument_key) for row in present]
+    )
+    fallen = {
+        row.instrument_key for row, size in zip(present, sizes, strict=True) if size != row.bytes
+    }
+    return {row.instrument_key: row for row in rows if row.instrument_key not in fallen}
 
 
 def adopted_rows(
@@ -38,8 +47,14 @@ def adopted_rows(
     """
     adopted: list[ManifestRow] = []
     left: list[FileJob] = []
+    wanted = [
+        RawTickFile(cell.date, data_type, item.instrument_key)
+        for job in jobs
+        for item in job.instruments
+    ]
+    local = dict(zip(wanted, lake.fetch(wanted), strict=True))
     for job in jobs:
-        rows = _finished(lake, cell, data_type, job)
+        rows = _finished(lake, cell, data_type, job, local)
         if rows is None:
             left.append(job)
         else:
@@ -47,19 +62,18 @@ def adopted_rows(
     return adopted, left
 
 
-def _stands(lake: Lake, row: ManifestRow) -> bool:
-    if row.state is not DataState.PRESENT:
-        return True
-    return lake.size(RawTickFile(row.date, row.data_type, row.instrument_key)) == row.bytes
-
-
 def _finished(
-    lake: Lake, cell: VenueDay, data_type: DataType, job: FileJob
+    lake: Lake,
+    cell: VenueDay,
+    data_type: DataType,
+    job: FileJob,
+    local: Mapping[RawTickFile, Path | None],
 ) -> list[ManifestRow] | None:
     found: dict[str, ManifestRow] = {}
     expected_files = 1
     for item in job.instruments:
-        read = _footer_row(lake, cell, data_type, job=job, item=item)
+        stored = local[RawTickFile(cell.date, data_type, item.instrument_key)]
+        read = None if stored is None else _footer_row(stored, cell, data_type, job=job, item=item)
         if read is not None:
             row, files = read
             found[item.instrument_key] = row
@@ -81,19 +95,18 @@ def _finished(
 
 
 def _footer_row(
-    lake: Lake, cell: VenueDay, data_type: DataType, *, job: FileJob, item: ExpectedInstrument
+    stored: Path, cell: VenueDay, data_type: DataType, *, job: FileJob, item: ExpectedInstrument
 ) -> tuple[ManifestRow, int] | None:
     """The row a stored file describes itself with, and how many files its vendor file became."""
-    stored = RawTickFile(cell.date, data_type, item.instrument_key)
     try:
-        footer = lake.metadata(stored)
+        footer = key_value_metadata(read_footer(stored))
     except CorruptData:
         return None
-    text = (footer or {}).get(FOOTER_KEY)
+    text = footer.get(FOOTER_KEY)
     row = None if text is None else row_from_json(text)
     identity = identity_of(cell, data_type, job, item)
     if row is None or row.kernel_version != CONVERSION_VERSION or not identity.is_of(row):
         return None
-    digest = lake.digest(stored)
-    files = group_files(footer or {}) if job.is_grouped else 1
-    return replace(row, bytes=digest.bytes, content_sha256=digest.sha256), files or 1
+    sha256, size = file_digest(stored)
+    files = group_files(footer) if job.is_grouped else 1
+    return replace(row, bytes=size, content_sha256=sha256), files or 1

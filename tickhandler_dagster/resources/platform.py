@@ -14,12 +14,14 @@ from pathlib import Path
 import dagster as dg
 
 from tickhandler_dagster.adapters.lake import Lake
-from tickhandler_dagster.adapters.object_store import LocalObjectStore
+from tickhandler_dagster.adapters.warehouse import Warehouse
 from tickhandler_dagster.market.progress import OnProgress, Progress
 from tickhandler_dagster.pipeline.exchange_catalog import MetadataSource
 from tickhandler_dagster.pipeline.kline_conformance import KlineSource, NoKlines
 from tickhandler_dagster.pipeline.raw_ticks import DatasetSource, IngestLimits
 from tickhandler_dagster.pipeline.recheck import RevisionSource
+from tickhandler_dagster.resources.lake_store import build_lake
+from tickhandler_dagster.resources.warehouse import build_warehouse
 from tickhandler_dagster.settings import Settings
 from tickhandler_dagster.settings.forms import NO_KLINES, VENUE_KLINES
 
@@ -77,10 +79,11 @@ class ProgressListener:
 def build_resources(settings: Settings) -> Mapping[str, object]:
     """Every resource of the platform under its key, built from these settings."""
     return {
-        "lake": _lazy(lambda: Lake(LocalObjectStore(settings.lake_root))),
+        "lake": _lazy(lambda: build_lake(settings)),
         "vendor": _lazy(lambda: build_vendor(settings)),
         "klines": _lazy(lambda: build_kline_source(settings)),
         "revision_source": _lazy(lambda: build_revision_source(settings)),
+        "warehouse": _warehouse(settings),
         "limits": _limits(settings),
         "progress": ProgressListener(),
     }
@@ -127,6 +130,16 @@ def build_kline_source(settings: Settings) -> KlineSource:
     )
 
     return KlineFolder(Path(settings.klines_source))
+
+
+def _warehouse(settings: Settings) -> dg.ResourceDefinition:
+    """Over the lake of the run, whatever it was replaced by."""
+
+    def build(context: dg.InitResourceContext) -> Warehouse:
+        lake: Lake = context.resources.lake
+        return build_warehouse(settings, lake.store)
+
+    return dg.ResourceDefinition(build, required_resource_keys={"lake"})
 
 
 def _limits(settings: Settings) -> IngestLimits:

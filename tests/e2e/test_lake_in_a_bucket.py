@@ -1,0 +1,171 @@
+"""The lake in a bucket is the lake in a folder: the same objects, and nothing above notices."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tickhandler_dagster.adapters.object_store import is_temporary
+from tickhandler_dagster.cli.report import write_report
+from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.timeframes import Timeframe
+from tickhandler_dagster.market.venues import VenueId
+from tickhandler_dagster.pipeline.completeness_reading import ReportSpan
+from tickhandler_dagster.sandbox.simulator import Simulator
+
+DAYS = ("2024-08-08", "2024-08-09")
+VENUES = ("okex-options", "okex-swap")
+OPTIONS, SWAP = VENUES
+CANDLES = tuple(f"candles/{timeframe}" for timeframe in Timeframe)
+BARS = tuple(f"bars/{kind}" for kind in ("tick", "volume", "dollar"))
+TICKS = tuple(f"raw_ticks/{name}" for name in ("trades", "book_snapshot_5", "quotes"))
+MORE_TICKS = ("raw_ticks/derivative_ticker", "raw_ticks/liquidations")
+CHAIN = ("raw_ticks/options_chain", "options_surface")
+MFT = ("mft_features/1m", "mft_features/1h")
+METHODS = ("PUT", "POST", "GET", "HEAD", "DELETE", "LIST")
+SIMULATOR = Simulator(7, scale=0.05)
+
+
+class Site:
+    """A platform over a lake in a bucket, and what the bucket was asked."""
+
+    def __init__(self, gcs, folder):
+        self.gcs, self.folder = gcs, folder
+        self.bucket = gcs.bucket()
+        self.requests = {}
+
+    @property
+    def settings(self):
+        return {
+            "gcs_bucket": self.bucket,
+            "gcs_prefix": "a/lake",
+            "gcs_endpoint": self.gcs.endpoint,
+            "cache_folder": self.folder / "cache",
+        }
+
+    def objects(self):
+        """Every object with the hash of its bytes."""
+        root = self.gcs.folder / self.bucket
+        return {
+            file.relative_to(root / "a/lake").as_posix(): _sha256(file)
+            for file in sorted(root.rglob("*"))
+            if file.is_file()
+        }
+
+    def counted(self, step):
+        """Keep what was asked since the last step."""
+        asked = Counter(map(_kind, list(self.gcs.requests)))
+        self.requests[step] = asked
+        self.gcs.requests.clear()
+        return asked
+
+
+def _sha256(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _kind(request):
+    method, target = request
+    if method == "GET" and "list-type=2" in target:
+        return "LIST"
+    return method
+
+
+def stored(root):
+    """Every object of a folder lake with the hash of its bytes."""
+    paths = ((file, file.relative_to(root).as_posix()) for file in sorted(Path(root).rglob("*")))
+    return {
+        path: _sha256(file) for file, path in paths if file.is_file() and not is_temporary(path)
+    }
+
+
+def plan():
+    """Runs of the whole pipeline in order: assets and where."""
+    for venue in VENUES:
+        yield ("exchange_catalog",), {"partition": venue}
+    for day in DAYS:
+        yield ("instruments", *TICKS), {"partition": f"{day}|{SWAP}"}
+        yield MORE_TICKS, {"partition": f"{day}|{SWAP}"}
+        yield ("instruments",), {"partition": f"{day}|{OPTIONS}"}
+        yield CHAIN, {"partition": f"{day}|{OPTIONS}"}
+    for day in DAYS:
+        bars = () if day == DAYS[0] else BARS
+        yield (*CANDLES, *bars), {"partition": f"{day}|{SWAP}"}
+    span = tuple(f"{day}|{SWAP}" for day in DAYS)
+    for assets in (MFT, ("completeness",), ("bar_audit",)):
+        yield assets, {"span": span}
+
+
+def carry_out(platform, on_step=lambda _: None):
+    for assets, where in plan():
+        result = platform.run(*assets, **where)
+        assert result.success, (assets, where, platform.failures(result))
+        place = where.get("partition") or "...".join(where["span"])
+        on_step(f"{place} {' '.join(dict.fromkeys(asset.split('/')[0] for asset in assets))}")
+
+
+def table_of(requests):
+    lines = [f"{'step':70}" + "".join(f"{method:>8}" for method in METHODS)]
+    for step, asked in requests.items():
+        lines.append(f"{step:70}" + "".join(f"{asked[method]:8,}" for method in METHODS))
+    return "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def pair(open_platform, tmp_path_factory, _gcs_server):
+    """The same days made twice: (site of the bucket, its platform, the folder's platform)."""
+    root = tmp_path_factory.mktemp("bucket")
+    site = Site(_gcs_server, root)
+    _gcs_server.forget()
+    options = {"start": DAYS[0]}
+    with (
+        open_platform(root / "one", SIMULATOR, VENUES, **options) as (folder, _),
+        open_platform(root / "two", SIMULATOR, VENUES, more_settings=site.settings, **options) as (
+            bucket,
+            _,
+        ),
+    ):
+        carry_out(folder)
+        carry_out(bucket, site.counted)
+        print(f"\n{table_of(site.requests)}")  # noqa: T201  (shown by pytest -s)
+        yield site, bucket, folder
+
+
+def test_a_bucket_holds_the_same_objects_as_a_folder_byte_for_byte(pair):
+    site, _, folder = pair
+    expected = stored(folder.settings.lake_root)
+    assert len(expected) > 100
+    assert site.objects() == expected
+    assert not Path(site.folder, "two", "lake").exists()
+
+
+def test_what_a_cell_asks_of_the_bucket_is_bounded_by_its_files(pair):
+    site, _, _ = pair
+    ticks = f"raw_tick_data/by_date/day-{DAYS[0]}/data_type-options_chain/OKX"
+    files = sum(path.startswith(ticks) for path in site.objects())
+    asked = site.requests[f"{DAYS[0]}|{OPTIONS} raw_ticks options_surface"]
+    assert files > 50
+    assert asked["PUT"] < files + 30
+    assert asked["GET"] < files + 30
+    assert asked["HEAD"] < 3 * files + 50
+    assert asked["DELETE"] < 2 * files + 10
+    assert asked["LIST"] < 5
+
+
+def test_the_report_of_a_bucket_is_that_of_the_folder(pair, tmp_path):
+    site, bucket, folder = pair
+    start, end = map(dt.date.fromisoformat, DAYS)
+    span = ReportSpan(start=start, end=end, venues=(VenueId(SWAP),), data_types=(DataType.TRADES,))
+    pages = {}
+    for name, platform in (("bucket", bucket), ("folder", folder)):
+        write_report(span, platform.settings, tmp_path / name)
+        pages[name] = (tmp_path / name / "completeness.html").read_text(encoding="utf-8")
+    rows = [(tmp_path / name / "completeness.csv").read_bytes() for name in pages]
+    assert rows[0] == rows[1]
+    assert rows[0].count(b"\n") > 8
+    assert f"gs://{site.bucket}/a/lake" in pages["bucket"]
+    assert str(folder.settings.lake_root) in pages["folder"]
