@@ -7,14 +7,22 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
+from pydantic import AnyHttpUrl
 
 from tickhandler_dagster.adapters.object_store import is_temporary
 from tickhandler_dagster.cli.report import write_report
 from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
+from tickhandler_dagster.market.warehouse_kinds import WarehouseKind
+from tickhandler_dagster.market.warehouse_tables import warehouse_tables
 from tickhandler_dagster.pipeline.completeness_reading import ReportSpan
+from tickhandler_dagster.pipeline.warehouse_publish import Publisher
+from tickhandler_dagster.resources.warehouse import build_warehouse
 from tickhandler_dagster.sandbox.simulator import Simulator
 
 DAYS = ("2024-08-08", "2024-08-09")
@@ -169,3 +177,56 @@ def test_the_report_of_a_bucket_is_that_of_the_folder(pair, tmp_path):
     assert rows[0].count(b"\n") > 8
     assert f"gs://{site.bucket}/a/lake" in pages["bucket"]
     assert str(folder.settings.lake_root) in pages["folder"]
+
+
+def facts_of(table):
+    """A question whose answer has something of every column that can be summed, counted or ordered.
+
+    Sums of floats depend on the order of rows in their last digits; everything else is exact.
+    """
+    asked = ["venue", "count(*) AS n"]
+    for column in table.table.columns:
+        name, dtype = column.name, column.dtype
+        if dtype.is_nested():
+            continue
+        asked.append(f"count({name}) AS n_{name}")
+        if dtype.is_numeric():
+            # Not the sum itself: numbers of both signs cancel, and only rounding is left.
+            asked.append(f"sum(abs({name})) AS s_{name}")
+        if dtype != pl.Boolean():
+            asked.append(f"min({name}) AS a_{name}, max({name}) AS z_{name}")
+    start, end = DAYS[0], "2024-08-10"
+    if table.day_column != "date":
+        start, end = (f"{day} 00:00:00+00" for day in (start, end))
+    where = f"{table.day_column} >= '{start}' AND {table.day_column} < '{end}'"
+    return f"SELECT {', '.join(asked)} FROM {table.name} WHERE {where} GROUP BY venue"  # noqa: S608  (names of ours)
+
+
+def test_every_table_of_the_warehouse_is_the_same_in_bigquery_over_the_bucket(
+    pair, bigquery, tmp_path
+):
+    _, bucket, folder = pair
+    bigquery_settings = bucket.settings.model_copy(
+        update={
+            "warehouse": WarehouseKind.BIGQUERY,
+            "bigquery_endpoint": AnyHttpUrl(bigquery.endpoint),
+            "gcp_project_id": "tests-project",
+        }
+    )
+    duckdb_settings = folder.settings.model_copy(update={"warehouse_folder": tmp_path / "it"})
+    days = [dt.date.fromisoformat(day) for day in DAYS]
+    venues = [VenueId(venue) for venue in VENUES]
+    filled = set()
+    for table in warehouse_tables(Windows()):
+        answers = []
+        for platform, settings in ((folder, duckdb_settings), (bucket, bigquery_settings)):
+            warehouse = build_warehouse(settings, platform.lake.store)
+            found = Publisher(table, platform.lake, warehouse, venues).publish(days)
+            assert all(day.is_as_the_lake for day in found), table.name
+            answers.append(pl.DataFrame(warehouse.query(facts_of(table))).sort("venue"))
+        here, there = answers
+        assert_frame_equal(
+            there.select(here.columns).cast(dict(here.schema)), here, rel_tol=1e-9, abs_tol=0
+        )
+        filled |= {table.name} if here.height else set()
+    assert len(filled) >= 12, filled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import multiprocessing
 import random
 import runpy
@@ -20,6 +21,10 @@ from polars.testing import assert_frame_equal
 from pydantic import AnyHttpUrl
 
 from tickhandler_dagster.adapters.duckdb_warehouse import open_for_reading
+from tickhandler_dagster.market.data_types import DataType
+from tickhandler_dagster.market.days import VenueDay
+from tickhandler_dagster.market.paths import TickGapsFile
+from tickhandler_dagster.market.quality.gaps import GAPS_TABLE, Gap, GapKind, gaps_frame
 from tickhandler_dagster.market.warehouse_kinds import WarehouseKind
 from tickhandler_dagster.resources.lake_store import build_store
 from tickhandler_dagster.resources.warehouse import build_warehouse
@@ -298,18 +303,25 @@ def test_a_cell_that_is_built_again_shows_its_day_as_out_of_date(copied):
             assert copied.run("candles/1m", partition=f"{day}|{venue}").success
         assert copied.run("warehouse/candles_1m", partition=day).success
     assert set(statuses().values()) == {StaleStatus.FRESH}
-    manifest = copied.settings.lake_root.glob(
-        f"processed_candles/*/day-{SECOND}/timeframe-1m/_manifests/binance.parquet"
+    cell = VenueDay.parse(f"{SECOND}|binance")
+    key = copied.bars(SECOND, "1m", "BINANCE*BTC*")["instrument_key"][0]
+    start = dt.datetime(2024, 8, 2, 12, tzinfo=dt.UTC)
+    hole = Gap(
+        date=cell.date,
+        venue=cell.venue,
+        data_type=DataType.TRADES,
+        instrument_key=key,
+        kind=GapKind.SILENCE,
+        gap_start=start,
+        gap_end=start + dt.timedelta(minutes=5),
+        evidence="planted",
     )
-    next(manifest).unlink()
-    (state,) = copied.settings.lake_root.glob(
-        f"_state/candles/*/day-{SECOND}/venue-binance.parquet"
-    )
-    state.unlink()
-    (bars,) = copied.settings.lake_root.glob(f"processed_candles/*/day-{SECOND}/*-1m/BINANCE*BTC*")
-    bars.unlink()
-    assert copied.run("candles/1m", partition=f"{SECOND}|binance").success
-    assert statuses()[FIRST] is StaleStatus.FRESH
+    gaps = TickGapsFile(cell.date, DataType.TRADES, cell.venue)
+    copied.lake.write_table(gaps, gaps_frame([hole]), GAPS_TABLE)
+    assert copied.run("candles/1m", partition=str(cell)).success
+    assert statuses() == {FIRST: StaleStatus.FRESH, SECOND: StaleStatus.STALE}
+    assert copied.run("warehouse/candles_1m", partition=SECOND).success
+    assert set(statuses().values()) == {StaleStatus.FRESH}
 
 
 def child(context, **order):
