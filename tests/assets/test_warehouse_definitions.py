@@ -34,15 +34,14 @@ def graph():
     return definitions("binance", "deribit", "okex-swap").get_repository_def().asset_graph
 
 
-def test_every_table_is_an_asset_over_days_with_at_most_two_checks(graph):
+def test_every_table_is_an_asset_over_days_with_a_check(graph):
     for table in warehouse_tables(Windows()):
         node = graph.get(warehouse_key(table))
         assert node.partitions_def.get_partition_keys() == list(DAYS)
         assert node.group_name == "warehouse"
         assert node.metadata["dagster/table_name"] == table.name
         assert [key.path for key in node.parent_keys] == [list(table.asset_path)]
-        names = sorted(key.name for key in node.check_keys)
-        assert names == (["all_final"] if table.has_final_rows else []) + ["published"]
+        assert [key.name for key in node.check_keys] == ["published"]
         assert node.pools == {POOL}
 
 

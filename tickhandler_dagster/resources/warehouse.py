@@ -6,25 +6,28 @@ reading definitions must not pay for them.
 
 from __future__ import annotations
 
+from typing import cast
+
 from tickhandler_dagster.adapters.object_store import ObjectStore
 from tickhandler_dagster.adapters.warehouse import Warehouse
 from tickhandler_dagster.market.warehouse_kinds import WarehouseKind
+from tickhandler_dagster.resources.on_demand import OnDemand
 from tickhandler_dagster.settings import Settings
 
 
 def build_warehouse(settings: Settings, store: ObjectStore) -> Warehouse:
-    """The warehouse that the settings name.
+    """The warehouse that the settings name; credentials are looked for when it is first used.
 
     Args:
         settings: Which one, and where it is.
         store: The lake's objects, for a warehouse on this machine.
 
     Raises:
-        InvalidSetting: BigQuery is to load a lake that is in no bucket, or there are no usable
-            credentials.
+        InvalidSetting: at its first use, where BigQuery is to load a lake that is in no bucket, or
+            there are no usable credentials.
     """
     if settings.warehouse is WarehouseKind.BIGQUERY:
-        return _bigquery(settings)
+        return cast("Warehouse", OnDemand(lambda: _bigquery(settings)))
     from tickhandler_dagster.adapters.duckdb_warehouse import (  # noqa: PLC0415  (see the charter)
         DuckDbWarehouse,
     )
