@@ -28,6 +28,7 @@ from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.market.quality.policy import QualityPolicy
 from tickhandler_dagster.partitions.grid import build_grid
 from tickhandler_dagster.pipeline.mft_inputs import MftPlan, mft_plan
+from tickhandler_dagster.resources.lake_store import lake_name
 from tickhandler_dagster.resources.platform import build_resources
 from tickhandler_dagster.settings import Settings, load_settings
 from tickhandler_dagster.settings.forms import NO_KLINES
@@ -76,7 +77,7 @@ def build_definitions(
         ]
         return dg.Definitions(
             assets=assets,
-            jobs=build_jobs(assets, repair_scope(settings), policy),
+            jobs=build_jobs(assets, repair_scope(settings), policy, lake_name=lake_name(settings)),
             sensors=build_alerts(settings, assets, timing),
             resources={**build_resources(settings), **(resources or {})},
             # A process per step costs eight seconds: runs, not steps, go on side by side.

@@ -217,7 +217,7 @@ def test_the_launchpad_shows_every_field_with_a_value_that_works(repository):
     assert shown["states"] == ["failed", "quarantined", "not_ingested"]
 
 
-def test_the_report_job_writes_the_page_where_it_says(repository, instance, tmp_path):
+def test_the_report_job_writes_the_page_where_it_says(repository, instance, settings, tmp_path):
     result = repository.get_job("missing_tick_reports").execute_in_process(
         instance=instance,
         run_config={
@@ -226,4 +226,6 @@ def test_the_report_job_writes_the_page_where_it_says(repository, instance, tmp_
     )
     event = next(one for one in result.all_node_events if one.is_successful_output)
     page = event.step_output_data.metadata["page"].value
-    assert "<html" in Path(page).read_text(encoding="utf-8")
+    text = Path(page).read_text(encoding="utf-8")
+    assert "<html" in text
+    assert str(settings.lake_root) in text

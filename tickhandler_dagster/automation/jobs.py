@@ -26,6 +26,8 @@ def build_jobs(
     assets: Iterable[dg.AssetsDefinition | dg.AssetSpec],
     scope: RepairScope,
     policy: QualityPolicy,
+    *,
+    lake_name: str,
 ) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
     """Every job over these assets.
 
@@ -33,6 +35,7 @@ def build_jobs(
         assets: What the code location has.
         scope: What can be repaired.
         policy: How states are taken.
+        lake_name: How the report calls the lake.
     """
     return [
         dg.define_asset_job(
@@ -44,7 +47,7 @@ def build_jobs(
             ),
         ),
         *_validations(list(assets)),
-        build_report_job(scope, policy),
+        build_report_job(scope, policy, lake_name=lake_name),
         build_repair_job(scope, partitions_of(assets)),
         dg.define_asset_job(
             RECHECK,

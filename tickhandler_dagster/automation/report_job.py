@@ -1,7 +1,7 @@
 """The job `missing_tick_reports`: the completeness of a span as a page and as files of rows.
 
 What belongs here: the run's configuration and its metadata. What does not: the numbers
-(`pipeline/completeness_report.py`) and the page (`reporting/completeness_page`).
+(`pipeline/completeness_report.py`) and the files (`report_files.py`).
 """
 
 from collections.abc import Sequence
@@ -11,21 +11,18 @@ import dagster as dg
 from pydantic import Field
 
 from tickhandler_dagster.adapters.lake import Lake
-from tickhandler_dagster.adapters.object_store import storage_errors
 from tickhandler_dagster.assets.retries import as_dagster
 from tickhandler_dagster.automation.repair_job import RepairConfig, RepairScope
+from tickhandler_dagster.automation.report_files import write_report
 from tickhandler_dagster.market.errors import TickhandlerError
 from tickhandler_dagster.market.quality.policy import QualityPolicy
 from tickhandler_dagster.market.states import DataState
-from tickhandler_dagster.pipeline.completeness_export import RowsExport
 from tickhandler_dagster.pipeline.completeness_reading import ReportSpan
-from tickhandler_dagster.pipeline.completeness_report import CompletenessReport, build_report
+from tickhandler_dagster.pipeline.completeness_report import CompletenessReport
 from tickhandler_dagster.reporting import markdown
-from tickhandler_dagster.reporting.completeness_page.page import render_page
 from tickhandler_dagster.resources.platform import ProgressListener
 
 JOB, OP = "missing_tick_reports", "report_missing_ticks"
-PAGE = "completeness.html"
 
 
 class ReportConfig(dg.Config):
@@ -51,12 +48,15 @@ class ReportConfig(dg.Config):
     )
 
 
-def build_report_job(scope: RepairScope, policy: QualityPolicy) -> dg.JobDefinition:
+def build_report_job(
+    scope: RepairScope, policy: QualityPolicy, *, lake_name: str
+) -> dg.JobDefinition:
     """The job.
 
     Args:
         scope: The grid and what is downloaded.
         policy: How states are taken.
+        lake_name: How the page calls the lake.
     """
 
     @dg.op(
@@ -72,12 +72,14 @@ def build_report_job(scope: RepairScope, policy: QualityPolicy) -> dg.JobDefinit
     ) -> None:
         folder = Path(config.output).absolute()
         try:
-            span = _span(config, scope)
-            with RowsExport(folder) as export:
-                found = build_report(
-                    span, lake=lake, policy=policy, on_rows=export.write, on_progress=progress
-                )
-                paths = [_write_page(found, folder), *export.finish()]
+            found, paths = write_report(
+                _span(config, scope),
+                folder,
+                lake=lake,
+                lake_name=lake_name,
+                policy=policy,
+                on_progress=progress,
+            )
         except TickhandlerError as error:
             raise as_dagster(error) from error
         context.add_output_metadata(_metadata(found, paths))
@@ -85,19 +87,24 @@ def build_report_job(scope: RepairScope, policy: QualityPolicy) -> dg.JobDefinit
     @dg.job(
         name=JOB,
         description="Which ticks are missing, day by day: one HTML page, and CSV and Parquet rows.",
-        config=dg.RunConfig(
-            ops={
-                OP: ReportConfig(
-                    start_date=scope.plan.first_day.isoformat(),
-                    venues=[str(venue) for venue in scope.plan.venues],
-                )
-            }
-        ),
+        config=_defaults(scope),
     )
     def missing_tick_reports() -> None:
         report_missing_ticks()
 
     return missing_tick_reports
+
+
+def _defaults(scope: RepairScope) -> dg.RunConfig:
+    """What the launchpad shows: the whole grid, for somebody to make smaller."""
+    return dg.RunConfig(
+        ops={
+            OP: ReportConfig(
+                start_date=scope.plan.first_day.isoformat(),
+                venues=[str(venue) for venue in scope.plan.venues],
+            )
+        }
+    )
 
 
 def _span(config: ReportConfig, scope: RepairScope) -> ReportSpan:
@@ -117,15 +124,6 @@ def _span(config: ReportConfig, scope: RepairScope) -> ReportSpan:
         venues=request.venues,
         data_types=request.data_types,
     )
-
-
-def _write_page(found: CompletenessReport, folder: Path) -> Path:
-    page = folder / PAGE
-    with storage_errors(folder):
-        partial = folder / f"{PAGE}.partial"
-        partial.write_text(render_page(found, lake="lake"), encoding="utf-8", newline="\n")
-        partial.replace(page)
-    return page
 
 
 def _metadata(found: CompletenessReport, paths: Sequence[Path]) -> dict[str, dg.MetadataValue]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tickhandler_dagster.pipeline.completeness_reading import ReportSpan
     from tickhandler_dagster.pipeline.completeness_report import CompletenessReport
 
-PAGE_NAME = "completeness.html"
 EXIT_BAD_DATA = 1
 
 
@@ -84,40 +83,24 @@ def write_report(
     from rich.console import Console  # noqa: PLC0415  (slow import)
     from rich.progress import Progress as Bars  # noqa: PLC0415  (slow import)
 
-    from tickhandler_dagster.adapters.object_store import (  # noqa: PLC0415  (slow import)
-        storage_errors,
-    )
+    from tickhandler_dagster.automation import report_files  # noqa: PLC0415  (slow import)
     from tickhandler_dagster.market.quality.policy import QualityPolicy  # noqa: PLC0415  (slow import)
-    from tickhandler_dagster.pipeline.completeness_export import (  # noqa: PLC0415  (slow import)
-        RowsExport,
-    )
-    from tickhandler_dagster.pipeline.completeness_report import (  # noqa: PLC0415  (slow import)
-        build_report,
-    )
-    from tickhandler_dagster.reporting.completeness_page.page import (  # noqa: PLC0415  (slow import)
-        render_page,
-    )
     from tickhandler_dagster.resources.lake_store import (  # noqa: PLC0415  (slow import)
         build_lake,
         lake_name,
     )
 
     # On the error stream: what is printed as JSON stays JSON.
-    with RowsExport(folder) as export, Bars(console=Console(stderr=True), transient=True) as bars:
+    with Bars(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("days", total=len(span.days))
-        found = build_report(
+        return report_files.write_report(
             span,
+            folder,
             lake=build_lake(settings),
+            lake_name=lake_name(settings),
             policy=settings.quality_policy or QualityPolicy(),
-            on_rows=export.write,
             on_progress=lambda step: bars.update(bar, completed=step.done),
         )
-        page = render_page(found, lake=lake_name(settings))
-        with storage_errors(folder):
-            partial = folder / f"{PAGE_NAME}.partial"
-            partial.write_text(page, encoding="utf-8", newline="\n")
-            partial.replace(folder / PAGE_NAME)
-        return found, [folder / PAGE_NAME, *export.finish()]
 
 
 def is_failing(found: CompletenessReport, fail_on: FailOn | None) -> bool:
