@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 
 import dagster as dg
 import polars as pl
@@ -10,6 +11,7 @@ import pytest
 
 from tickhandler_dagster.definitions import build_definitions
 from tickhandler_dagster.market.bar_kinds import BARS_PER_DAY, BarKind
+from tickhandler_dagster.market.days import US_PER_DAY, US_PER_SECOND
 from tickhandler_dagster.market.paths import CandleFile, InformationBarFile, InformationBarManifest
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
@@ -138,19 +140,58 @@ def test_a_backfill_asks_for_the_chosen_days_and_no_other(platform):
             assert list(below) == [cell(DAYS[1])]
 
 
+def spread_over_the_day(data, day):
+    """The file's rows with their arrival spread evenly over the day and every latency as it was."""
+    rows = pl.read_csv(data, schema_overrides={"id": pl.String})
+    arrival = pl.col("local_timestamp")
+    midnight = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * US_PER_SECOND
+    stretch = US_PER_DAY / (rows["local_timestamp"].max() - rows["local_timestamp"].min() + 1)
+    spread = midnight + ((arrival - arrival.min()) * stretch).floor().cast(pl.Int64)
+    latency = pl.col("timestamp") - arrival
+    moved = rows.with_columns(timestamp=spread + latency, local_timestamp=spread)
+    return gzip.compress(moved.write_csv().encode(), mtime=0)
+
+
 @pytest.fixture(scope="module")
-def recorded_platform(open_platform, tmp_path_factory, recorded):
+def recorded_days(recorded, tmp_path_factory):
+    """Two recorded files of trades, five minutes each, made whole days: less is no measure of one."""
+    folder = tmp_path_factory.mktemp("recorded_days")
+    for day in DAYS[:2]:
+        name = f"binance/trades/{day.replace('-', '/')}/BTCUSDT.csv.gz"
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(spread_over_the_day((recorded / name).read_bytes(), date(day)))
+    return folder
+
+
+def bars_of_two_days(platform):
+    platform.prepare("binance", *map(cell, DAYS[:2]))
+    for asset in ("raw_ticks/trades", "candles/24h"):
+        for day in DAYS[:2]:
+            result = platform.run(asset, partition=cell(day))
+            assert result.success, platform.failures(result)
+    result = platform.run(*BARS, partition=cell(DAYS[1]))
+    assert result.success, platform.failures(result)
+    assert all(platform.checks(result).values())
+
+
+@pytest.fixture(scope="module")
+def recorded_platform(open_platform, tmp_path_factory, recorded_days):
     root = tmp_path_factory.mktemp("recorded_bars")
-    with open_platform(root, FolderSource(recorded), ["binance"]) as (platform, _):
-        platform.prepare("binance", *map(cell, DAYS[:2]))
-        for asset in ("raw_ticks/trades", "candles/24h"):
-            for day in DAYS[:2]:
-                result = platform.run(asset, partition=cell(day))
-                assert result.success, platform.failures(result)
-        result = platform.run(*BARS, partition=cell(DAYS[1]))
-        assert result.success, platform.failures(result)
-        assert all(platform.checks(result).values())
+    with open_platform(root, FolderSource(recorded_days), ["binance"]) as (platform, _):
+        bars_of_two_days(platform)
         yield platform
+
+
+def test_five_recorded_minutes_of_yesterday_measure_no_day(
+    open_platform, tmp_path_factory, recorded
+):
+    root = tmp_path_factory.mktemp("recorded_minutes")
+    with open_platform(root, FolderSource(recorded), ["binance"]) as (platform, _):
+        bars_of_two_days(platform)
+        for kind in BarKind:
+            stored = manifest(platform, DAYS[1], kind)
+            assert stored["threshold_state"].to_list() == ["not_observed"]
+            assert stored["bars"].sum() == 0
 
 
 @pytest.mark.parametrize("kind", BarKind)
