@@ -17,6 +17,7 @@ import typer
 
 from tickhandler_dagster.cli import quality_commands, spending_commands
 from tickhandler_dagster.cli.exit_codes import EXIT_FAILED_RUN, EXIT_PERMANENT, EXIT_TRANSIENT
+from tickhandler_dagster.cli.options import ConfigFile, End, EnvFile, Start
 from tickhandler_dagster.cli.report import report
 from tickhandler_dagster.market.days import parse_date
 from tickhandler_dagster.market.errors import PermanentError, TickhandlerError
@@ -35,8 +36,6 @@ quality_commands.register(app)
 spending_commands.register(app)
 
 Home = Annotated[Path, typer.Option(help="Folder of the demo: its lake and Dagster's instance.")]
-Start = Annotated[str, typer.Option(help="First UTC day, YYYY-MM-DD.")]
-End = Annotated[str, typer.Option(help="Last UTC day, included, YYYY-MM-DD.")]
 Venues = Annotated[str, typer.Option(help="Comma list of venues.")]
 Seed = Annotated[int, typer.Option(help="Seed of the simulated market.")]
 Scale = Annotated[float, typer.Option(help="Factor on the simulated number of rows.")]
@@ -85,8 +84,8 @@ def ui(home: Home = Path(".demo"), port: Port = 3000) -> None:
 
 @app.command()
 def settings(
-    env_file: Annotated[Path | None, typer.Option(help="Read this instead of .env.")] = None,
-    config_file: Annotated[Path | None, typer.Option(help="Read this YAML file.")] = None,
+    env_file: EnvFile = None,
+    config_file: ConfigFile = None,
     *,
     check: Annotated[
         bool, typer.Option("--check", help="Write, read and remove an object of the lake.")

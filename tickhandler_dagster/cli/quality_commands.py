@@ -6,23 +6,22 @@ imported when one is chosen.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tickhandler_dagster.cli.exit_codes import EXIT_FAILED_RUN
-
-EnvFile = Annotated[Path | None, typer.Option(help="Read this instead of .env.")]
-ConfigFile = Annotated[Path | None, typer.Option(help="Read this YAML file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log of every run.")]
-Start = Annotated[str, typer.Option(help="First UTC day, YYYY-MM-DD.")]
-End = Annotated[str, typer.Option(help="Last UTC day, included, YYYY-MM-DD.")]
-Venues = Annotated[str, typer.Option(help="Comma list of venues; DOWNLOAD_VENUES by default.")]
-DataTypes = Annotated[
-    str, typer.Option(help="Comma list of data types; all that are downloaded by default.")
-]
+from tickhandler_dagster.cli.options import (
+    ConfigFile,
+    DataTypes,
+    End,
+    EnvFile,
+    Json,
+    Start,
+    Venues,
+    Verbose,
+    names,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -62,12 +61,12 @@ def repair(
     from tickhandler_dagster.cli.repair import run_repair  # noqa: PLC0415  (see the charter)
 
     config = RepairConfig(
-        venues=_list(venues),
+        venues=names(venues),
         since=since,
         until=until,
-        data_types=_list(data_types),
-        states=_list(states),
-        instruments=_list(instruments),
+        data_types=names(data_types),
+        states=names(states),
+        instruments=names(instruments),
         dry_run=dry_run,
     )
     with open_platform(env_file, config_file, is_verbose=verbose) as platform:
@@ -92,7 +91,7 @@ def check_gaps(
     )
 
     with open_platform(env_file, config_file, is_verbose=verbose) as platform:
-        span = Span.parse(start_date, end_date, _list(venues), _list(data_types), platform)
+        span = Span.parse(start_date, end_date, names(venues), names(data_types), platform)
         _exit(is_well=run_check_gaps(platform, span, as_json=as_json))
 
 
@@ -117,7 +116,7 @@ def missing_tick_reports(
     )
 
     with open_platform(env_file, config_file, is_verbose=verbose) as platform:
-        span = Span.parse(start_date, end_date, _list(venues), _list(data_types), platform)
+        span = Span.parse(start_date, end_date, names(venues), names(data_types), platform)
         _exit(is_well=run_missing_tick_reports(platform, span, as_json=as_json))
 
 
@@ -138,7 +137,7 @@ def validate(
     )
 
     with open_platform(env_file, config_file, is_verbose=verbose) as platform:
-        span = Span.parse(start_date, end_date, _list(venues), [], platform)
+        span = Span.parse(start_date, end_date, names(venues), [], platform)
         _exit(is_well=run_validate(platform, span, as_json=as_json))
 
 
@@ -168,16 +167,12 @@ def recheck(
     from tickhandler_dagster.cli.recheck import run_recheck  # noqa: PLC0415  (see the charter)
 
     with open_platform(env_file, config_file, is_verbose=verbose) as platform:
-        span = Span.parse(start_date, end_date, _list(venues), _list(data_types), platform)
+        span = Span.parse(start_date, end_date, names(venues), names(data_types), platform)
         _exit(
             is_well=run_recheck(
                 platform, span, content=content, is_repair=fetch_again, as_json=as_json
             )
         )
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _exit(*, is_well: bool) -> None:

@@ -14,6 +14,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tickhandler_dagster.cli.options import (
+    ConfigFile,
+    DataTypes,
+    End,
+    EnvFile,
+    Json,
+    Start,
+    Venues,
+    names,
+)
 from tickhandler_dagster.market.data_types import DataType, parse_data_type
 from tickhandler_dagster.market.days import parse_date
 from tickhandler_dagster.market.venues import parse_venue
@@ -35,23 +45,19 @@ class FailOn(StrEnum):
 
 def report(
     *,
-    start_date: Annotated[str, typer.Option(help="First UTC day, YYYY-MM-DD.")],
-    end_date: Annotated[str, typer.Option(help="Last UTC day, included, YYYY-MM-DD.")],
-    venues: Annotated[
-        str, typer.Option(help="Comma list of venues; DOWNLOAD_VENUES where not given.")
-    ] = "",
-    data_types: Annotated[
-        str, typer.Option(help="Comma list of types; DOWNLOAD_DATA_TYPES where not given.")
-    ] = "",
+    start_date: Start,
+    end_date: End,
+    venues: Venues = "",
+    data_types: DataTypes = "",
     output: Annotated[Path, typer.Option(help="Folder of the page and the files.")] = Path(
         "report"
     ),
     fail_on: Annotated[
         FailOn | None, typer.Option(help="Exit with 1 where the policy reaches this verdict.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-    env_file: Annotated[Path | None, typer.Option(help="Read this instead of .env.")] = None,
-    config_file: Annotated[Path | None, typer.Option(help="Read this YAML file.")] = None,
+    as_json: Json = False,
+    env_file: EnvFile = None,
+    config_file: ConfigFile = None,
 ) -> None:
     """Show what is there, missing or partial, day by day: an HTML page, CSV and Parquet."""
     from tickhandler_dagster.pipeline.completeness_reading import (  # noqa: PLC0415  (slow import)
@@ -59,8 +65,8 @@ def report(
     )
 
     start, end = parse_date(start_date), parse_date(end_date)
-    chosen_venues = tuple(map(parse_venue, _names(venues)))
-    chosen_types = tuple(map(parse_data_type, _names(data_types)))
+    chosen_venues = tuple(map(parse_venue, names(venues)))
+    chosen_types = tuple(map(parse_data_type, names(data_types)))
     settings = load_settings(env_file, config_file)
     span = ReportSpan(
         start=start,
@@ -107,10 +113,6 @@ def is_failing(found: CompletenessReport, fail_on: FailOn | None) -> bool:
     """The worst verdict is at least as severe as the one asked for."""
     failing = {FailOn.ERROR: ("error",), FailOn.WARNING: ("error", "warning")}
     return fail_on is not None and found.worst_verdict() in failing[fail_on]
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name.strip()]
 
 
 def _types(settings: Settings) -> tuple[DataType, ...]:

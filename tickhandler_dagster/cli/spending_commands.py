@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tickhandler_dagster.cli.exit_codes import EXIT_FAILED_RUN
-from tickhandler_dagster.cli.quality_commands import (
+from tickhandler_dagster.cli.options import (
     ConfigFile,
     DataTypes,
     End,
@@ -21,6 +21,7 @@ from tickhandler_dagster.cli.quality_commands import (
     Start,
     Venues,
     Verbose,
+    names,
 )
 
 Assets = Annotated[
@@ -74,9 +75,9 @@ def plan(
     request = PlanRequest(
         start=start_date,
         end=end_date,
-        venues=_list(venues),
-        data_types=_list(data_types),
-        assets=_list(assets),
+        venues=names(venues),
+        data_types=names(data_types),
+        assets=names(assets),
         is_forced=force,
         max_instruments=max_instruments,
         prices=prices,
@@ -104,7 +105,3 @@ def run(
     with open_platform(env_file, config_file, is_verbose=verbose) as platform:
         is_whole = run_saved_plan(platform, plan, is_dry=dry_run)
     raise typer.Exit(0 if is_whole else EXIT_FAILED_RUN)
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
