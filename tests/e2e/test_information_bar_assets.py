@@ -154,7 +154,7 @@ def spread_over_the_day(data, day):
 
 @pytest.fixture(scope="module")
 def recorded_days(recorded, tmp_path_factory):
-    """Two recorded files of trades, five minutes each, made whole days: less is no measure of one."""
+    """Recorded trades, five minutes a file, made whole days: less is no measure of one."""
     folder = tmp_path_factory.mktemp("recorded_days")
     for day in DAYS[:2]:
         name = f"binance/trades/{day.replace('-', '/')}/BTCUSDT.csv.gz"

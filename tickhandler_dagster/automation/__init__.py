@@ -1,1 +1,4 @@
-"""What happens without somebody pressing a button: sensors that alert, jobs that repair."""
+"""What happens without somebody pressing a button: sensors, jobs, backfills they start.
+
+What a partition's work is belongs to `pipeline/`, the command line to `cli/`.
+"""

@@ -55,8 +55,13 @@ def lake_name(settings: Settings) -> str:
         >>> lake_name(Settings(gcs_bucket="market-data", gcs_prefix="v1"))
         'gs://market-data/v1'
     """
+    return bucket_uri(settings) or str(settings.lake_root)
+
+
+def bucket_uri(settings: Settings) -> str | None:
+    """Where the lake is, to a service that reads it by itself; None where it is a folder."""
     if settings.gcs_bucket is None:
-        return str(settings.lake_root)
+        return None
     return "/".join(filter(None, (f"gs://{settings.gcs_bucket}", settings.gcs_prefix)))
 
 

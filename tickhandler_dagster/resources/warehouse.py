@@ -11,6 +11,7 @@ from typing import cast
 from tickhandler_dagster.adapters.object_store import ObjectStore
 from tickhandler_dagster.adapters.warehouse import Warehouse
 from tickhandler_dagster.market.warehouse_kinds import WarehouseKind
+from tickhandler_dagster.resources.lake_store import bucket_uri
 from tickhandler_dagster.resources.on_demand import OnDemand
 from tickhandler_dagster.settings import Settings
 
@@ -48,14 +49,7 @@ def _bigquery(settings: Settings) -> Warehouse:
         load_credentials(settings.gcp_credentials_path, is_emulated=endpoint is not None),
         dataset=settings.bigquery_dataset,
         location=settings.bigquery_location,
-        lake_uri=_lake_uri(settings),
+        lake_uri=bucket_uri(settings),
         project=settings.gcp_project_id,
         endpoint=None if endpoint is None else str(endpoint).rstrip("/"),
     )
-
-
-def _lake_uri(settings: Settings) -> str | None:
-    """Where the lake is, to a service that reads it by itself; None where it is a folder."""
-    if settings.gcs_bucket is None:
-        return None
-    return "/".join(filter(None, (f"gs://{settings.gcs_bucket}", settings.gcs_prefix)))
