@@ -208,4 +208,5 @@ def test_a_paid_file_is_damaged_behind_the_redirect(market, tmp_path):
         request.add_unredirected_header("Authorization", "Bearer TD.sandbox")
         with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310  (loopback)
             assert response.read().startswith(b"<!DOCTYPE html>")
-        assert [one.status for one in running.requests] == [302, 200]
+    # A request is noted when its answer is out, which the client may have read already.
+    assert [one.status for one in running.requests] == [302, 200]

@@ -28,6 +28,7 @@ from tickhandler_dagster.market.errors import (
     KeyLocked,
     QuotaExhausted,
     TickhandlerError,
+    first_of,
 )
 from tickhandler_dagster.market.manifest_table import ManifestRow
 from tickhandler_dagster.market.planning import (
@@ -214,9 +215,9 @@ class _Run:
                 async with asyncio.TaskGroup() as group:
                     for job, own in zip(jobs, _folders(folder), strict=False):
                         group.create_task(self._one(job, own, slots))
-            except* TickhandlerError as errors:
+            except ExceptionGroup as errors:
                 # Only the lake's own errors come this far; the first of them says it all.
-                raise errors.exceptions[0] from None
+                raise first_of(errors) from None
 
     async def _one(self, job: FileJob, folder: Path, slots: Slots) -> None:
         outcome = await self.ingest.run(job, folder, slots=slots, refusals=self.refusals)

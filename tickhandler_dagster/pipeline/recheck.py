@@ -26,6 +26,7 @@ from tickhandler_dagster.market.errors import (
     NoEntitlement,
     QuotaExhausted,
     TickhandlerError,
+    first_of,
 )
 from tickhandler_dagster.market.manifest_table import ManifestRow
 from tickhandler_dagster.market.paths import RawManifest, RevisionsFile
@@ -250,8 +251,8 @@ class _Run:
             try:
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(self._one(file, ask, slots)) for file in files]
-            except* TickhandlerError as errors:
-                raise errors.exceptions[0] from None
+            except ExceptionGroup as errors:
+                raise first_of(errors) from None
         if self.uncovered is not None and not self.answered:
             raise self.uncovered
         return [task.result() for task in tasks]
