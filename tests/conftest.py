@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from aiohttp import web
+from hypothesis import settings
 
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.object_store import LocalObjectStore
@@ -28,6 +29,10 @@ from tickhandler_dagster.market.quality.policy import DEFAULT_OF_STATE
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
 from tickhandler_dagster.market.states import STATE_MEANINGS, DataState
 from tickhandler_dagster.market.venues import VENUES, VenueId
+
+# A law is right or wrong; how long an example takes says more of the machine than of the law.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 DAY = dt.date(2024, 8, 8)
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data" / "recorded"
