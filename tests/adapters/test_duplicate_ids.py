@@ -35,14 +35,14 @@ def fast(ids, folder, *, pass_rows, cut):
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ids=IDS, pass_rows=st.integers(1, 40), cut=st.integers(0, 80))
 def test_the_bounded_search_equals_a_set_of_ids(ids, pass_rows, cut, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ids")
     assert fast(ids, folder, pass_rows=pass_rows, cut=cut) == slow(ids)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(ids=IDS)
 def test_colliding_hashes_are_no_duplicates(ids, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:

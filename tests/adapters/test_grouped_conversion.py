@@ -58,7 +58,7 @@ def convert(folder, files, lines, **options):
 
 
 @pytest.mark.parametrize("limits", [SMALL, HOT])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     picks=st.lists(st.integers(0, 12) | st.just(3), min_size=1, max_size=60),
     repeats=st.sampled_from([1, 10]),

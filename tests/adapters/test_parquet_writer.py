@@ -48,7 +48,7 @@ def write(path, frames, **options):
         return writer.finish({"k": "v"})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(0, 500), max_size=6))
 def test_bytes_do_not_depend_on_how_the_rows_came(cuts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("p")

@@ -58,7 +58,7 @@ def test_rows_come_out_as_they_went_in(convert, files, slow_reader):
     assert done.quarantine is None
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(block=st.integers(90, 4000), seed=st.integers(0, 99))
 def test_bytes_do_not_depend_on_the_block_size(block, seed, files, tmp_path_factory):
     rng = random.Random(seed)

@@ -43,9 +43,7 @@ def times(frame):
 
 
 @given(st.tuples(_rows, _rows), st.integers(1, 30), st.sampled_from([0, 7, 1_000]))
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_row_of_the_span_comes_once_in_file_order_of_its_slice(
     tmp_path, monkeypatch, sources, slice_rows, kept_rows
 ):
@@ -69,9 +67,7 @@ def test_every_row_of_the_span_comes_once_in_file_order_of_its_slice(
 
 
 @given(_rows, _rows, st.integers(0, 400))
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_rows_before_a_moment_are_the_latest_of_all_files(tmp_path, first, second, moment):
     files = [
         write(tmp_path / f"{number}.parquet", rows) for number, rows in enumerate((first, second))
@@ -134,9 +130,7 @@ def test_a_device_that_refuses_is_not_taken_for_broken_bytes(tmp_path):
 
 
 @given(st.lists(st.integers(0, 400), max_size=60), st.integers(1, 9))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arrivals_come_once_in_order_and_no_step_is_cut(tmp_path, arrivals, group_rows):
     arrived = sorted(arrivals)
     half = len(arrived) // 2

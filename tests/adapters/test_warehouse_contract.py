@@ -350,9 +350,7 @@ PUBLICATIONS = st.lists(
 )
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(publications=PUBLICATIONS)
 def test_after_any_publications_each_day_is_what_was_published_last(make_bench, publications):
     bench, last = make_bench(), {}

@@ -57,7 +57,7 @@ _values = st.one_of(
     st.lists(st.tuples(_seconds, _values), max_size=120),
     st.lists(st.integers(0, 5_760), max_size=5),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_quantiles_are_those_of_the_sorted_values_of_each_bar(rows, cuts):
     rows.sort(key=lambda row: row[0])
     timestamp = np.array([DAY + second * 1_000_000 for second, _ in rows], dtype=np.int64)

@@ -45,7 +45,7 @@ def remembered(days, first=DAY - 9 * US_PER_DAY):
 
 
 @given(_days)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_threshold_is_less_than_a_percent_below_the_quantile_of_the_trades(days):
     known = sorted(value for notionals in days[-MEMORY_DAYS:] for value in notionals)
     threshold = remembered(days).large_trade_threshold()
@@ -57,7 +57,7 @@ def test_the_threshold_is_less_than_a_percent_below_the_quantile_of_the_trades(d
 
 
 @given(st.lists(_notionals, max_size=200))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_value_lies_in_one_bucket_less_than_a_percent_wide(values):
     counts = bucket_counts(np.array(values))
     assert sum(counts.values()) == len(values)
@@ -68,7 +68,7 @@ def test_every_value_lies_in_one_bucket_less_than_a_percent_wide(values):
 
 
 @given(_days)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_memory_survives_json(days):
     memory = remembered(days)
     text = json.dumps(dataclasses.asdict(memory))
@@ -76,7 +76,7 @@ def test_the_memory_survives_json(days):
 
 
 @given(_days)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_totals_are_those_of_the_last_seven_days(days):
     memory, kept = remembered(days), days[-MEMORY_DAYS:]
     assert len(memory.days) == len(kept)

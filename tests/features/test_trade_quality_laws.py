@@ -111,7 +111,7 @@ def test_the_kernel_gives_every_stored_entry_and_nothing_else():
 
 
 @given(trades(), yesterdays, terms, st.lists(st.integers(0, 5_760), max_size=6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_cut_into_slices_does_not_show(ticks, yesterday, terms, cuts):
     whole, sliced = kernel(yesterday, terms), kernel(yesterday, terms)
     whole.add(ticks, sizes(ticks, terms))
@@ -124,7 +124,7 @@ def test_the_cut_into_slices_does_not_show(ticks, yesterday, terms, cuts):
 
 
 @given(trades(), yesterdays, st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_the_rows_does_not_matter(ticks, yesterday, random):
     positions = list(range(len(ticks)))
     random.shuffle(positions)
@@ -133,7 +133,7 @@ def test_the_order_of_the_rows_does_not_matter(ticks, yesterday, random):
 
 
 @given(trades(), yesterdays, terms, st.sampled_from(list(Timeframe)[1:]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rolling_up_equals_computing_the_larger_bars(ticks, yesterday, terms, timeframe):
     base = found(ticks, yesterday, terms=terms)
     direct = found(ticks, yesterday, terms=terms, timeframe=timeframe)
@@ -148,7 +148,7 @@ def test_rolling_up_equals_computing_the_larger_bars(ticks, yesterday, terms, ti
 
 
 @given(trades(), yesterdays, terms)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_buying_and_selling_are_mirror_images(ticks, yesterday, terms):
     mirrored = found(dataclasses.replace(ticks, side=-ticks.side), yesterday, terms=terms)
     for name, values in found(ticks, yesterday, terms=terms).statistics.items():
@@ -157,7 +157,7 @@ def test_buying_and_selling_are_mirror_images(ticks, yesterday, terms):
 
 
 @given(trades(), yesterdays)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_column_follows_its_dimension(ticks, yesterday):
     def scaled(some):
         return dataclasses.replace(some, price=some.price * 2, amount=some.amount * 4)
@@ -174,7 +174,7 @@ def test_every_column_follows_its_dimension(ticks, yesterday):
 
 
 @given(trades(max_size=25), yesterdays, st.integers(0, 2_000_000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_bar_needs_no_trade_that_arrives_after_it_could_be_known(ticks, yesterday, wait_us):
     day = found(ticks, yesterday)
     for bar in np.flatnonzero(day.last_arrival > NO_ARRIVAL).tolist()[:40]:
@@ -188,7 +188,7 @@ def test_a_bar_needs_no_trade_that_arrives_after_it_could_be_known(ticks, yester
 
 
 @given(trades())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_delay_is_known_without_the_exchange_s_clock(ticks):
     local = dataclasses.replace(ticks, local_timestamp=ticks.timestamp)
     day = found(local, has_exchange_clock=False)
@@ -201,7 +201,7 @@ def test_no_delay_is_known_without_the_exchange_s_clock(ticks):
 
 
 @given(trades(), yesterdays)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_size_is_known_without_the_contract_s_size(ticks, yesterday):
     unknown, known = found(ticks, yesterday, terms=ContractTerms(None)), found(ticks, yesterday)
     for name, values in unknown.statistics.items():

@@ -320,7 +320,7 @@ feeds = st.builds(
 
 
 @given(feeds, st.sampled_from(list(Timeframe)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_column_equals_its_definition(feed, timeframe):
     assert_equals_the_reference(feed, timeframe)
 

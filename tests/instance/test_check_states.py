@@ -71,7 +71,6 @@ def lookups(draw):
 
 
 @given(st.lists(lookups(), min_size=1, max_size=4))
-@settings(deadline=None)
 def test_every_look_gives_what_dagster_gives_whatever_was_known_before(looks):
     theirs = AssetCheckState.empty()
     for infos, ended in looks:
@@ -85,7 +84,6 @@ def test_every_look_gives_what_dagster_gives_whatever_was_known_before(looks):
 
 
 @given(lookups())
-@settings(deadline=None)
 def test_a_check_without_partitions_is_as_dagster_has_it(look):
     infos, ended = look
     ours, theirs = (
@@ -206,7 +204,7 @@ HISTORY = st.lists(
 
 
 @given(HISTORY)
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 def test_after_any_history_of_runs_both_storages_say_the_same(log, history):
     key = log.new_asset()
     for cells, ending in history:

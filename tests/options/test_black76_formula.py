@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tickhandler_dagster.market.options.black76 import (
@@ -71,7 +71,6 @@ def test_the_librarys_premium_gives_its_volatility_back(row):
     assert implied_volatility(state, np.array([worth]))[0] == pytest.approx(volatility, rel=1e-5)
 
 
-@settings(deadline=None)
 @given(x=st.floats(-37, 37))
 def test_the_distribution_function_is_exact(x):
     expected = math.erfc(-x / math.sqrt(2)) / 2
@@ -80,7 +79,6 @@ def test_the_distribution_function_is_exact(x):
     assert found == pytest.approx(expected, abs=5e-16)
 
 
-@settings(deadline=None)
 @given(
     moneyness=st.floats(0.6, 1.6),
     years=st.floats(0.003, 1.5),

@@ -41,7 +41,7 @@ def _equal(first, second):
         assert np.array_equal(values, second[name], equal_nan=True), name
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(sigma=st.floats(0.2, 1.5), forward=st.floats(0.05, 1e5), pays_coin=st.booleans())
 def test_a_flat_smile_is_a_flat_surface(chains, sigma, forward, pays_coin):
     expiries = _market(

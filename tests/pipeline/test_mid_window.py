@@ -54,9 +54,7 @@ def write(path, rows, group_rows):
 
 
 @given(_arrivals, _arrivals, st.integers(1, 20), _windows)
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_window_holds_exactly_its_normal_states_in_whatever_order_windows_come(
     tmp_path, first, second, group_rows, windows
 ):

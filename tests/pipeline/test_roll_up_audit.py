@@ -130,7 +130,7 @@ def with_one_changed(frame, name, row):
     timeframe=st.sampled_from(LARGER),
     place=st.floats(0, 1, exclude_max=True),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_one_changed_value_of_one_bar_is_found_and_named(day_of_bars, name, timeframe, place):
     frame = day_of_bars[timeframe]
     row = int(place * frame.height)

@@ -192,7 +192,7 @@ def _without_refusals(actions):
     return [item for item in actions if not (item[0] == "set" and item[2] is PermanentError)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(ACTIONS, min_size=10, max_size=60))
 def test_what_each_receiver_read_in_order_is_what_is_so(actions):
     world = _lived(_without_refusals(actions))
@@ -208,7 +208,7 @@ def test_what_each_receiver_read_in_order_is_what_is_so(actions):
                 assert not believed
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(st.lists(ACTIONS, min_size=10, max_size=60))
 def test_a_message_arrives_twice_only_after_a_crash_and_never_gets_lost(actions):
     world = _lived(actions)
@@ -220,7 +220,7 @@ def test_a_message_arrives_twice_only_after_a_crash_and_never_gets_lost(actions)
         assert _steps(world.receivers["pager"])[subject]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(ACTIONS, min_size=10, max_size=60))
 def test_quiet_hours_let_only_errors_through_and_what_has_to_be_read_before_them(actions):
     world = _lived(actions)

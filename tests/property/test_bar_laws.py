@@ -125,7 +125,7 @@ def _scale(name, statistics):
 
 
 @given(trades(), terms, st.sampled_from([None, DAY.start - 7_000_000]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_rolling_up_15_s_bars_equals_building_from_trades(ticks, terms, previous_us):
     ordered = in_total_order(ticks)
     true_sizes = sizes(ordered, terms)
@@ -136,7 +136,7 @@ def test_rolling_up_15_s_bars_equals_building_from_trades(ticks, terms, previous
 
 
 @given(trades(), terms)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_rolling_up_in_two_steps_equals_one(ticks, terms):
     ordered = in_total_order(ticks)
     base = bar_statistics(ordered, sizes(ordered, terms), BASE_TIMEFRAME, previous_us=None)
@@ -146,7 +146,7 @@ def test_rolling_up_in_two_steps_equals_one(ticks, terms):
 
 
 @given(trades(), terms)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_stored_15_s_bars_roll_up_like_the_ones_in_memory(ticks, terms):
     frames = build(ticks, terms)
     stored = stored_statistics(frames[BASE_TIMEFRAME])
@@ -156,7 +156,7 @@ def test_stored_15_s_bars_roll_up_like_the_ones_in_memory(ticks, terms):
 
 
 @given(trades(), st.randoms(use_true_random=False), terms)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_shuffled_trades_give_identical_bars(ticks, random, terms):
     positions = list(range(len(ticks)))
     random.shuffle(positions)
@@ -166,7 +166,7 @@ def test_shuffled_trades_give_identical_bars(ticks, random, terms):
 
 
 @given(trades(), terms)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_trade_is_in_exactly_one_bar_of_each_timeframe(ticks, terms):
     amount = math.fsum(ticks.amount)
     for timeframe, bars in build(ticks, terms).items():
@@ -175,7 +175,7 @@ def test_every_trade_is_in_exactly_one_bar_of_each_timeframe(ticks, terms):
 
 
 @given(trades(), st.sampled_from([LINEAR, INVERSE]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_buying_and_selling_are_mirror_images(ticks, terms):
     mirrored = build(dataclasses.replace(ticks, side=-ticks.side), terms)
     for timeframe, bars in build(ticks, terms).items():
@@ -195,7 +195,7 @@ def test_buying_and_selling_are_mirror_images(ticks, terms):
 
 
 @given(trades(), st.sampled_from([0.5, 4.0, 1024.0]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_prices_scale_through_linear_bars_and_leave_quantities_alone(ticks, factor):
     scaled = build(dataclasses.replace(ticks, price=ticks.price * factor), LINEAR)
     prices = ("open", "high", "low", "close", "notional", "price_vwap")
@@ -209,7 +209,7 @@ def test_prices_scale_through_linear_bars_and_leave_quantities_alone(ticks, fact
 
 
 @given(trades(), terms, st.lists(st.integers(0, 5_759), max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_cut_into_slices_does_not_show(ticks, terms, cuts):
     edges = [DAY.start, *(DAY.start + cut * BASE_TIMEFRAME.us for cut in sorted(cuts)), DAY.end]
     day = DayBars(facts(terms))
@@ -223,7 +223,7 @@ def test_the_cut_into_slices_does_not_show(ticks, terms, cuts):
 
 
 @given(trades(), terms, st.sampled_from(list(Timeframe)), st.integers(0, 86_399))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_bars_do_not_change_when_their_future_is_cut_off(ticks, terms, timeframe, second):
     now = DAY.start + second * 1_000_000
     past = ticks.take(np.flatnonzero(ticks.timestamp < now))
@@ -234,7 +234,7 @@ def test_bars_do_not_change_when_their_future_is_cut_off(ticks, terms, timeframe
 
 
 @given(trades(), terms, st.sampled_from(list(Timeframe)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_bar_needs_no_trade_that_arrives_after_it_is_available(ticks, terms, timeframe):
     for bar in (
         build(ticks, terms, (timeframe,), listed=DAY)[timeframe]
@@ -249,7 +249,7 @@ def test_a_bar_needs_no_trade_that_arrives_after_it_is_available(ticks, terms, t
 
 
 @given(trades(min_size=0), terms, st.integers(0, 86_400), st.integers(0, 86_400))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_grid_is_dense_from_listing_to_delisting_and_over_all_trades(ticks, terms, one, other):
     start, end = (DAY.start + second * 1_000_000 for second in sorted((one, other)))
     for timeframe, bars in build(ticks, terms, listed=Span(start, end)).items():
@@ -267,7 +267,7 @@ def test_the_grid_is_dense_from_listing_to_delisting_and_over_all_trades(ticks, 
 
 
 @given(trades(), terms)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_bars_keep_the_rules_of_their_table(ticks, terms):
     previous = PreviousTrade(DAY.start - 1_000, DAY.start)
     frames = build(ticks, terms, previous=previous, gaps=(Span(DAY.start, DAY.start + 20_000_000),))

@@ -189,7 +189,7 @@ _trades = st.lists(
     st.sampled_from([Timeframe.S15, Timeframe.M1, Timeframe.H24]),
     st.sampled_from([None, DAY.start - 3_000]),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_every_column_of_a_traded_bar_equals_its_definition(trades, terms, timeframe, previous):
     expected = expected_bars(trades, terms, timeframe, previous)
     traded = built_bars(trades, terms, timeframe, previous).filter(pl.col("status") == "traded")

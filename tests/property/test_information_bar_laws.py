@@ -99,7 +99,7 @@ def build(ticks, limits, terms=LINEAR, **changes):
 
 
 @given(trades(), terms, shares)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_trade_is_in_exactly_one_bar_of_each_kind(ticks, terms, share):
     for bars in build(ticks, thresholds(ticks, terms, share), terms).values():
         assert bars["trade_count"].sum() == len(ticks)
@@ -109,7 +109,7 @@ def test_every_trade_is_in_exactly_one_bar_of_each_kind(ticks, terms, share):
 
 
 @given(trades(), terms, shares, st.lists(st.integers(0, US_PER_DAY), max_size=8))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_cut_into_slices_does_not_show(ticks, terms, share, cuts):
     limits = thresholds(ticks, terms, share)
     near = [int(moment) + 1 for moment in ticks.timestamp[: len(cuts)]]
@@ -123,7 +123,7 @@ def test_the_cut_into_slices_does_not_show(ticks, terms, share, cuts):
 
 
 @given(trades(), st.randoms(use_true_random=False), terms, shares)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_shuffled_trades_give_identical_bars(ticks, random, terms, share):
     positions = list(range(len(ticks)))
     random.shuffle(positions)
@@ -134,7 +134,7 @@ def test_shuffled_trades_give_identical_bars(ticks, random, terms, share):
 
 
 @given(trades(), shares)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_tick_bars_have_exactly_the_threshold_of_trades_but_the_last(ticks, share):
     limits = thresholds(ticks, UNKNOWN, share)
     counts = build(ticks, limits, UNKNOWN)[BarKind.TICK]["trade_count"].to_list()
@@ -144,7 +144,7 @@ def test_tick_bars_have_exactly_the_threshold_of_trades_but_the_last(ticks, shar
 
 
 @given(trades(), terms, shares, st.sampled_from([None, PreviousTrade(DAY.start - 9, DAY.start)]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_bars_follow_each_other_through_the_day_without_a_hole(ticks, terms, share, previous):
     for bars in build(ticks, thresholds(ticks, terms, share), terms, previous=previous).values():
         assert bars["bar_number"].to_list() == list(range(1, bars.height + 1))
@@ -159,7 +159,7 @@ def test_bars_follow_each_other_through_the_day_without_a_hole(ticks, terms, sha
 
 
 @given(trades(), terms, shares)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_bar_needs_no_trade_that_arrives_after_it_is_available(ticks, terms, share):
     limits = thresholds(ticks, terms, share)
     for kind, bars in build(ticks, limits, terms).items():
@@ -171,7 +171,7 @@ def test_a_bar_needs_no_trade_that_arrives_after_it_is_available(ticks, terms, s
 
 
 @given(trades(), terms, shares, st.integers(0, 70))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_complete_bars_do_not_change_when_their_future_is_cut_off(ticks, terms, share, count):
     limits = thresholds(ticks, terms, share)
     past = in_total_order(ticks).take(slice(0, max(count, 1)))
@@ -182,7 +182,7 @@ def test_complete_bars_do_not_change_when_their_future_is_cut_off(ticks, terms, 
 
 
 @given(trades(), terms, st.sampled_from([None, DAY.start - 5_000_000]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_bar_that_never_fills_holds_what_the_kernel_of_time_bars_gives_for_the_day(
     ticks, terms, previous_us
 ):
@@ -201,7 +201,7 @@ def test_a_bar_that_never_fills_holds_what_the_kernel_of_time_bars_gives_for_the
 
 
 @given(trades(), st.sampled_from([LINEAR, INVERSE]), shares)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_buying_and_selling_are_mirror_images(ticks, terms, share):
     limits = thresholds(ticks, terms, share)
     mirrored = build(dataclasses.replace(ticks, side=-ticks.side), limits, terms)
@@ -218,7 +218,7 @@ def test_buying_and_selling_are_mirror_images(ticks, terms, share):
 
 
 @given(trades(), shares, st.sampled_from([0.5, 4.0, 1024.0]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_change_of_the_price_unit_moves_no_bar(ticks, share, factor):
     limits = thresholds(ticks, LINEAR, share)
     scaled = dataclasses.replace(ticks, price=ticks.price * factor)
@@ -233,7 +233,7 @@ def test_a_change_of_the_price_unit_moves_no_bar(ticks, share, factor):
 
 
 @given(trades(), terms, shares)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_bars_keep_the_rules_of_their_table(ticks, terms, share):
     frames = build(
         ticks,

@@ -229,7 +229,7 @@ _trades = st.lists(
     st.sampled_from([ContractTerms(0.25), ContractTerms(10.0, is_inverse=True)]),
     st.sampled_from([None, PreviousTrade(DAY.start - 3_000, DAY.start + 90_000_000)]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_column_of_every_bar_equals_its_definition(trades, kind, mean, terms, previous):
     sizes = [trade.measure(kind, terms) for trade in trades]
     share = mean * math.fsum(sizes) / len(sizes)

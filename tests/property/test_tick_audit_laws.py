@@ -117,7 +117,7 @@ MAKERS = {
     cuts=st.lists(st.integers(0, 4_000), max_size=6),
     shuffle=st.booleans(),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_file_says_the_same_in_whatever_pieces_it_is_read(data_type, seed, cuts, shuffle):
     chance = np.random.default_rng(seed)
     frame = MAKERS[data_type](chance, 4_000)
@@ -138,7 +138,7 @@ def test_a_file_says_the_same_in_whatever_pieces_it_is_read(data_type, seed, cut
     numbers=st.lists(st.integers(0, 60), min_size=1, max_size=80),
     cuts=st.lists(st.integers(0, 80), max_size=4),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_missing_numbers_are_those_between_the_lowest_and_the_highest_that_nobody_has(
     numbers, cuts
 ):
@@ -170,7 +170,7 @@ def test_ids_that_are_no_numbers_or_count_something_else_prove_nothing():
     start=st.floats(0.1, 20),
     minutes=st.floats(1, 120),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_hole_in_dense_ids_is_found_with_its_bounds(seed, start, minutes):
     frame = trades(np.random.default_rng(seed), 20_000)
     begin = START + int(start * HOUR)
@@ -196,7 +196,7 @@ def followed(arrival):
 
 
 @given(seed=st.integers(0, 1_000), start=st.floats(0.5, 22), minutes=st.floats(2, 60))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_hole_in_book_snapshots_is_found_with_its_bounds(seed, start, minutes):
     chance = np.random.default_rng(seed)
     arrival = np.sort(START + chance.integers(0, US_PER_DAY, 120_000))
@@ -294,7 +294,7 @@ def test_a_venue_is_silent_only_where_all_its_instruments_are():
 
 
 @given(st.lists(st.integers(0, US_PER_DAY - 1), max_size=40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_arrivals_survive_being_stored(moments):
     arrivals = followed([START + moment for moment in moments])
     read = Arrivals.from_bytes(*arrivals.to_bytes())
@@ -323,7 +323,7 @@ def rules_of(facts):
 
 
 @given(st.integers(1, 10**9), st.sampled_from([1e-8, 0.00001, 0.01, 0.1, 0.25, 0.5, 1.0, 5.0]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_multiple_of_the_step_is_on_the_grid_and_what_lies_between_is_not(steps, tick):
     price = float(f"{steps * tick:.10g}") if steps < 10**6 else steps * tick
     assert not off_grid(np.array([price]), tick)[0]

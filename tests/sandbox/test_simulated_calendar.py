@@ -57,7 +57,7 @@ def test_latency_is_short_mostly_and_has_a_heavy_tail(day):
     assert latency.max() > 20 * np.median(latency)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 86_399_999_999), min_size=2, max_size=50), st.sampled_from(VenueId))
 def test_events_arrive_in_the_order_they_happened_and_on_their_files_day(offsets, venue):
     clock, day = VenueClock(7, venue), dt.date(2024, 8, 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tickhandler_dagster.market.data_types import DataType
@@ -34,7 +34,6 @@ def _state(forward, strike, years, *, is_call):
 OPTIONS = st.tuples(st.floats(0.7, 1.4), st.floats(0.01, 1.0), st.floats(0.3, 1.5))
 
 
-@settings(deadline=None)
 @given(OPTIONS)
 def test_put_and_call_are_a_forward_apart(terms):
     moneyness, years, volatility = terms
@@ -45,7 +44,6 @@ def test_put_and_call_are_a_forward_apart(terms):
     assert deltas[0] - deltas[1] == pytest.approx(1)
 
 
-@settings(deadline=None)
 @given(OPTIONS)
 def test_the_implied_volatility_of_a_premium_gives_the_premium_back(terms):
     moneyness, years, volatility = terms

@@ -50,7 +50,7 @@ def shifted(frame, first, last, factor):
     noise=st.sampled_from([0.0, 1e-5, 1e-4, 1e-3]),
     basis=st.floats(-0.09, 0.09),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_usual_day_raises_nothing_whatever_its_basis_and_noise(seed, noise, basis):
     assert bars_apart(prices(seed=seed, noise=noise, basis=basis), SPOT_PERPETUAL) is None
 
@@ -60,7 +60,7 @@ def test_a_usual_day_raises_nothing_whatever_its_basis_and_noise(seed, noise, ba
     length=st.integers(1, 90),
     factor=st.sampled_from([0.5, 0.98, 1.02, 10.0]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bars_of_a_wrong_price_are_found_and_no_other(first, length, factor):
     found = bars_apart(shifted(prices(), first, first + length, factor), SPOT_PERPETUAL)
     assert (found.bars, found.of_bars) == (length, 600)

@@ -42,7 +42,7 @@ def rows_of(day, rng, *, spread, weekend):
 
 
 @given(seed=st.integers(0, 10_000), spread=st.floats(0, 0.3), weekend=st.floats(0.05, 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_usual_day_raises_nothing_on_any_weekday(seed, spread, weekend):
     rng = np.random.default_rng(seed)
     date = FRIDAY + dt.timedelta(days=seed % 7)

@@ -115,7 +115,7 @@ _moments = st.sampled_from([START, START + dt.timedelta(seconds=1), None])
         max_size=3,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_look_at_all_columns_at_once_agrees_with_pandera(rows):
     frames = [
         (str(number), pl.DataFrame(part, schema=TABLE.polars_schema, orient="row"))

@@ -107,7 +107,7 @@ def test_a_kernel_gives_exactly_the_stored_columns_of_its_entries(feeds, kind):
 
 
 @every_kernel
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), bars=st.sampled_from([1, 2, 7, 40, 960]))
 def test_a_day_in_slices_is_the_same_to_the_last_bit(feeds, kind, seed, bars):
     ticks = feeds.random_levels(seed)
@@ -139,7 +139,7 @@ def test_rolled_up_is_direct(feeds, kind, timeframe):
 
 
 @every_kernel
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10_000))
 def test_the_order_of_arrival_does_not_matter_where_times_differ(feeds, kind, seed):
     ticks = feeds.random_levels(seed)

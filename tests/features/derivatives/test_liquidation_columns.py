@@ -134,7 +134,7 @@ def test_columns_are_the_slow_reference_s(terms, timeframe):
         np.testing.assert_allclose(values, wanted, rtol=1e-12, err_msg=name)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=seeds, cuts=st.lists(st.integers(1, 5_759), max_size=9, unique=True))
 def test_the_slicing_changes_nothing(seed, cuts):
     rows = random_rows(seed, 200)
@@ -179,7 +179,7 @@ def test_a_liquidated_short_is_a_forced_purchase():
     assert found["liquidation_sell_volume"][0] == 1.0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=seeds, bar=st.integers(1, 1_439))
 def test_nothing_later_is_known(seed, bar):
     rows = random_rows(seed, 150)

@@ -46,7 +46,7 @@ def test_columns_are_the_slow_reference_s(ticker, kind, timeframe):
     ticker.same(ticker.columns_of(day, timeframe), ticker.slow_columns(rows, terms, of, timeframe))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=seeds, count=st.integers(1, 300), kind=st.sampled_from(KINDS))
 def test_columns_are_the_slow_reference_s_on_any_day(ticker, seed, count, kind):
     terms, of = ticker.kinds[kind]
@@ -57,7 +57,7 @@ def test_columns_are_the_slow_reference_s_on_any_day(ticker, seed, count, kind):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=seeds, cuts=st.lists(st.integers(1, 5_759), max_size=9, unique=True))
 def test_the_slicing_changes_nothing(ticker, seed, cuts):
     rows = ticker.random_rows(seed, 400)
@@ -104,7 +104,7 @@ def test_rows_of_one_arrival_out_of_place_in_the_file_come_in_order(ticker):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=seeds, bar=st.integers(1, 1_440))
 def test_nothing_that_arrives_later_is_known(ticker, seed, bar):
     rows = ticker.random_rows(seed, 300)
@@ -186,7 +186,7 @@ def test_doubled_prices_and_fourfold_sizes_scale_each_column_by_its_unit(ticker,
             ), feature.name
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=seeds, count=st.integers(0, 200))
 def test_a_day_continues_the_one_before(ticker, seed, count):
     earlier = ticker.random_rows(seed, count, START - US_PER_DAY)

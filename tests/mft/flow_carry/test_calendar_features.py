@@ -69,7 +69,7 @@ _minutes = st.integers(0, 15 * 365 * 1440).map(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     opens=_minutes,
     width=st.sampled_from([1, 5, 15, 60, 240, 1440]).map(lambda count: count * MINUTE),

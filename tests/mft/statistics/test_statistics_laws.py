@@ -231,7 +231,7 @@ def test_without_the_reference_all_that_reads_it_is_null(features, series_of, pa
     assert all(found[name].null_count() == COUNT for name in REFERENCE_NAMES)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     ticks=st.integers(1, 3),
     seed=st.integers(0, 2**32 - 1),
