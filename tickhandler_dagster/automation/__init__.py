@@ -1,4 +1,4 @@
-"""What happens without somebody pressing a button: sensors, jobs, backfills they start.
+"""What Dagster does besides assets: sensors, jobs a person starts, backfills both of them launch.
 
 What a partition's work is belongs to `pipeline/`, the command line to `cli/`.
 """
