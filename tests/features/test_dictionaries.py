@@ -24,9 +24,11 @@ from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
 from tickhandler_dagster.market.features.registry import FEATURES, Family
 from tickhandler_dagster.market.features.units import BPS
 from tickhandler_dagster.market.information_bar_table import INFORMATION_BAR_TABLE
+from tickhandler_dagster.market.live.live_candle_table import LIVE_CANDLE_TABLE
 from tickhandler_dagster.market.mft.dictionary import mft_dictionary
 from tickhandler_dagster.market.tables import Bounds, Table
 
+WITH_FEATURES = (CANDLE_TABLE, INFORMATION_BAR_TABLE, LIVE_CANDLE_TABLE)
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = {
     "feature-dictionary.md": feature_dictionary,
@@ -150,5 +152,5 @@ def test_the_data_dictionary_lists_every_column_of_every_table():
     for table in stored_tables():
         section = page.partition(f"\n## {table.name}\n")[2].partition("\n## ")[0]
         listed = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
-        features = set(FEATURES) if table in (CANDLE_TABLE, INFORMATION_BAR_TABLE) else set()
+        features = set(FEATURES) if table in WITH_FEATURES else set()
         assert listed == [name for name in table.names if name not in features], table.name

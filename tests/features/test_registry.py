@@ -106,12 +106,17 @@ def test_every_source_and_every_oracle_is_named():
 def test_texts_are_single_lines_without_loose_ends():
     def is_tidy(one):
         texts = (
-            one.null_rule, one.look_back, one.carry_in, one.minimum, one.source, one.oracle,
+            one.null_rule, one.look_back.text, one.carry_in, one.minimum, one.source, one.oracle,
             one.earlier_meaning, one.unit.label,
         )  # fmt: skip
         return all(text == " ".join(text.split()) for text in texts)
 
     assert offending(is_tidy) == []
+
+
+def test_what_takes_something_over_looks_back_and_says_so():
+    assert offending(lambda one: one.look_back.text or not one.carry_in) == []
+    assert offending(lambda one: one.look_back.text or not one.look_back.is_within_day) == []
 
 
 def test_inputs_are_named_once_each():

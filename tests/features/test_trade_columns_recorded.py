@@ -12,6 +12,7 @@ from tickhandler_dagster.market.bars.base import bar_statistics
 from tickhandler_dagster.market.bars.order import in_total_order
 from tickhandler_dagster.market.bars.rollup import rolled_up
 from tickhandler_dagster.market.bars.ticks import trade_ticks
+from tickhandler_dagster.market.bars.trade_memory import TradeMemory
 from tickhandler_dagster.market.bars.trade_quality import TradeQuality
 from tickhandler_dagster.market.bars.units import ContractTerms, sizes
 from tickhandler_dagster.market.data_types import DataType
@@ -52,9 +53,8 @@ def columns(trades):
     start = int(ticks.timestamp[0]) // US_PER_DAY * US_PER_DAY
     eve = TradeQuality(DayGrid(start - US_PER_DAY), has_known_units=True)
     eve.add(dataclasses.replace(ticks, timestamp=ticks.timestamp - US_PER_DAY), true_sizes)
-    quality = TradeQuality(
-        DayGrid(start), has_known_units=True, has_dense_ids=True, memory=eve.memory()
-    )
+    memory = TradeMemory().with_day(eve.tally().day(start - US_PER_DAY))
+    quality = TradeQuality(DayGrid(start), has_known_units=True, has_dense_ids=True, memory=memory)
     quality.add(ticks, true_sizes)
     day = quality.finish()
     base = bar_statistics(ticks, true_sizes, BASE_TIMEFRAME, previous_us=None)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tickhandler_dagster.market.bars.grid import Span
 from tickhandler_dagster.market.bars.order import in_total_order
 from tickhandler_dagster.market.bars.ticks import TradeTicks
+from tickhandler_dagster.market.bars.trade_memory import TradeMemory
 from tickhandler_dagster.market.bars.trade_quality import TradeQuality
 from tickhandler_dagster.market.bars.units import ContractTerms, sizes
 from tickhandler_dagster.market.days import US_PER_DAY
@@ -80,7 +81,7 @@ def kernel(yesterday=NOBODY, terms=LINEAR, timeframe=BASE_TIMEFRAME, **changes):
     arguments = {
         "has_known_units": terms.has_known_units,
         "has_dense_ids": True,
-        "memory": before.memory(),
+        "memory": TradeMemory().with_day(before.tally().day(DAY - US_PER_DAY)),
     }
     quality = TradeQuality(DayGrid(DAY, timeframe), **(arguments | changes))
     quality.prime(yesterday)
@@ -119,7 +120,7 @@ def test_the_cut_into_slices_does_not_show(ticks, yesterday, terms, cuts):
     for start, end in pairwise(edges):
         part = ticks.take(np.flatnonzero((ticks.timestamp >= start) & (ticks.timestamp < end)))
         sliced.add(part, sizes(part, terms))
-    assert whole.memory() == sliced.memory()
+    assert whole.tally() == sliced.tally()
     assert_same(whole.finish(), sliced.finish())
 
 

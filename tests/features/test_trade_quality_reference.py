@@ -15,6 +15,7 @@ from tickhandler_dagster.market.bars.base import bar_statistics
 from tickhandler_dagster.market.bars.grid import Span
 from tickhandler_dagster.market.bars.order import in_total_order
 from tickhandler_dagster.market.bars.ticks import TradeTicks
+from tickhandler_dagster.market.bars.trade_memory import TradeMemory
 from tickhandler_dagster.market.bars.trade_quality import TradeQuality
 from tickhandler_dagster.market.bars.units import ContractTerms, sizes
 from tickhandler_dagster.market.days import US_PER_DAY, US_PER_SECOND
@@ -199,7 +200,7 @@ def memory_of(feed):
         trades = [trade for trade in feed.earlier if start <= trade.at < start + US_PER_DAY]
         ticks = as_ticks(trades, has_ids=feed.has_ids)
         day.add(ticks, sizes(ticks, feed.terms))
-        memory = day.memory()
+        memory = (memory or TradeMemory()).with_day(day.tally().day(start))
     return memory
 
 

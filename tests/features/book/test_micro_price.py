@@ -149,8 +149,7 @@ def test_a_simulated_market_gives_back_its_parameters(feeds):
              strict=True)
     )  # fmt: skip
     kernel = run(feeds, ticks, memory=None)
-    kernel.finish()
-    fit = kernel.memory()
+    fit = fitted_table(Moves.of(kernel.tally()), feeds.start_us)
     assert fit.steps == fit.moves == count - 1
     assert fit.shifts_ticks[0] == pytest.approx(LEAN, abs=0.03)
 
@@ -237,15 +236,13 @@ def test_without_an_earlier_fit_or_a_price_step_nothing_is_told(feeds, options):
     assert [frame[one.name].count() for one in MICRO_PRICE] == [0, 0, 0]
 
 
-def test_a_day_of_few_moves_hands_on_the_earlier_fit(feeds):
+def test_a_day_of_few_moves_has_no_fit(feeds):
     kernel = run(feeds, feeds.top((1, 100, 5, 101, 4), (2, 100.25, 5, 101, 4)))
-    kernel.finish()
-    assert kernel.memory() == MEMORY
+    assert fitted_table(Moves.of(kernel.tally()), feeds.start_us) is None
 
 
 def test_the_memory_survives_its_json_to_the_last_bit(feeds):
     kernel = run(feeds, feeds.random_levels(2, rows=3_000).top)
-    kernel.finish()
-    fit = kernel.memory()
+    fit = fitted_table(Moves.of(kernel.tally()), feeds.start_us)
     assert fit.day_us == feeds.start_us
     assert MicroPriceMemory.from_json(json.loads(json.dumps(asdict(fit)))) == fit

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tickhandler_dagster.market.bars.flow_loading import OrderFlowMemory, fitted_loading
+from tickhandler_dagster.market.bars.flow_tally import FlowTally
 from tickhandler_dagster.market.bars.order_flow import SnapshotFlow
 from tickhandler_dagster.market.features.book_flow import SNAPSHOT_FLOW
 from tickhandler_dagster.market.timeframes import Timeframe
@@ -51,6 +52,11 @@ def reference(states, start, end, weights):
     found["ofi_snap_weighted"] = weighted
     found["ofi_snap_integrated"] = weighted / mean if mean else None
     return found
+
+
+def fit_of(feeds, flows, depth_sum, events):
+    tally = FlowTally.of(feeds.grid(), flows, depth_sum, events)
+    return fitted_loading(tally.whole, feeds.start_us)
 
 
 def run(feeds, ticks, *, memory=MEMORY, terms=None):
@@ -133,7 +139,7 @@ def test_weights_are_the_leading_direction_of_the_flows(feeds):
     bars = feeds.grid().bars
     flows = loads[:, None] * rng.normal(size=bars) + 0.05 * rng.normal(size=(5, bars))
     events = np.full(bars, 2.0)
-    fit = fitted_loading(feeds.grid(), flows, depth_sum=events * 8, events=events)
+    fit = fit_of(feeds, flows, events * 8, events)
     np.testing.assert_allclose(fit.loading, loads / loads.sum(), atol=2e-3)
     assert fit.bars == 1_440
     assert fit.day_us == feeds.start_us
@@ -143,7 +149,7 @@ def test_the_fit_solves_the_eigenvalue_equation_of_its_own_covariances(feeds):
     rng = np.random.default_rng(6)
     bars = feeds.grid().bars
     flows = rng.normal(size=(5, 5)) @ rng.normal(size=(5, bars))
-    fit = fitted_loading(feeds.grid(), flows, np.ones(bars), np.ones(bars))
+    fit = fit_of(feeds, flows, np.ones(bars), np.ones(bars))
     image = [sum(c * w for c, w in zip(row, fit.loading, strict=True)) for row in fit.covariances]
     ratios = [one / w for one, w in zip(image, fit.loading, strict=True)]
     assert ratios == pytest.approx([ratios[0]] * 5)
@@ -153,20 +159,20 @@ def test_the_fit_solves_the_eigenvalue_equation_of_its_own_covariances(feeds):
     assert sum(fit.loading) > 0
 
 
-def test_a_day_too_thin_to_fit_on_hands_on_the_earlier_fit(feeds):
-    kernel = SnapshotFlow(feeds.grid(), feeds.coins, memory=MEMORY)
+def test_a_day_too_thin_to_fit_on_has_no_fit(feeds):
+    kernel = SnapshotFlow(feeds.grid(), feeds.coins)
     kernel.add(feeds.of_day(feeds.random_levels(1))[1])
-    kernel.finish()
-    assert kernel.memory() == MEMORY
+    assert len(kernel.tally().whole.opens)
+    assert fitted_loading(kernel.tally().whole, feeds.start_us) is None
 
 
 def test_flows_that_never_vary_have_no_direction(feeds):
     bars = feeds.grid().bars
-    assert fitted_loading(feeds.grid(), np.zeros((5, bars)), np.ones(bars), np.ones(bars)) is None
+    assert fit_of(feeds, np.zeros((5, bars)), np.ones(bars), np.ones(bars)) is None
 
 
 def test_the_memory_survives_its_json_to_the_last_bit(feeds):
     rng = np.random.default_rng(7)
     bars = feeds.grid().bars
-    fit = fitted_loading(feeds.grid(), rng.normal(size=(5, bars)), np.ones(bars), np.ones(bars))
+    fit = fit_of(feeds, rng.normal(size=(5, bars)), np.ones(bars), np.ones(bars))
     assert OrderFlowMemory.from_json(json.loads(json.dumps(asdict(fit)))) == fit

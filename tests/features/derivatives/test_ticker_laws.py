@@ -64,7 +64,7 @@ def test_the_slicing_changes_nothing(ticker, seed, cuts):
     ticks = ticker.arrays(rows, INVERSE)
     kind = ticker.kinds["inverse future"][1]
     whole, parts = ticker.built(ticks, kind), ticker.built(ticks, kind, cuts=cuts)
-    assert whole.memory() == parts.memory()
+    assert whole.carry().funding == parts.carry().funding
     one, other = whole.finish(), parts.finish()
     np.testing.assert_array_equal(one.last_arrival, other.last_arrival)
     for timeframe in Timeframe:
@@ -193,8 +193,8 @@ def test_a_day_continues_the_one_before(ticker, seed, count):
     rows = ticker.random_rows(seed + 1, 200)
     first = TickerDay(DayGrid(START - US_PER_DAY), PERPETUAL)
     first.add(ticker.arrays(earlier))
-    memory = TickerMemory.from_json(json.loads(json.dumps(first.memory().to_json())))
-    assert memory == first.memory()
+    memory = TickerMemory.from_json(json.loads(json.dumps(first.carry().funding.to_json())))
+    assert memory == first.carry().funding
     near_midnight = [row for row in earlier if row.local_timestamp >= START - 11 * MINUTE]
     day = TickerDay(DayGrid(START), PERPETUAL, memory=memory)
     day.prime(ticker.arrays(near_midnight or earlier[-1:]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ import polars as pl
 import pytest
 
 from tickhandler_dagster.market.bars.base import PreviousTrade
+from tickhandler_dagster.market.bars.carry import Carry
 from tickhandler_dagster.market.bars.day import Channels, DayBars, Surroundings
 from tickhandler_dagster.market.bars.facts import DayFacts
 from tickhandler_dagster.market.bars.grid import Span
@@ -73,11 +75,11 @@ class Instrument:
 class Reader:
     """Rows of one day as the pipeline gives them: by exchange time, ticker and mids by arrival."""
 
-    def __init__(self, rows, instrument, start_us):
+    def __init__(self, rows, instrument, start_us, window=None):
         self._frames = {name: with_file_starts(frame) for name, frame in rows.frames.items()}
         self._terms = instrument.terms
         self._has_dense_ids = VENUES[instrument.venue].has_dense_trade_ids
-        self.day = Span(start_us, start_us + US_PER_DAY)
+        self.day = window or Span(start_us, start_us + US_PER_DAY)
 
     def frame(self, data_type):
         return self._frames.get(data_type)
@@ -139,13 +141,17 @@ class Build:
         gaps: Reported outages.
         slice_rows: About how many rows are given at once.
         base: Length of the bars built from the rows.
+        window: The part of the day that is built; all of it without.
+        carry: What the window before left.
+        known_until_us: First arrival of quotes that are not known yet; None where all are.
     """
 
     def __init__(
         self, rows, instrument, *, start_us=START, around=None, gaps=(), slice_rows=100_000,
-        base=BASE_TIMEFRAME,
+        base=BASE_TIMEFRAME, window=None, carry=None, known_until_us=None,
     ):  # fmt: skip
-        self._reader = Reader(rows, instrument, start_us)
+        self._known_until_us = known_until_us
+        self._reader = Reader(rows, instrument, start_us, window)
         has = {name: self._reader.frame(name) is not None for name in DataType}
         channels = Channels(
             depth=5 if has[DataType.BOOK_SNAPSHOT_5] else None,
@@ -158,8 +164,8 @@ class Build:
         before = self._reader.trades(0, start_us) if has[DataType.TRADES] else None
         self._before = None if before is None else in_total_order(before)
         facts = instrument.facts(start_us, gaps, self._previous())
-        facts = dataclasses.replace(facts, is_ingested=has[DataType.TRADES])
-        self._day = DayBars(facts, channels, around or Surroundings(), base=base)
+        facts = dataclasses.replace(facts, is_ingested=has[DataType.TRADES], day=self._reader.day)
+        self._day = DayBars(facts, channels, around or Surroundings(), base=base, carry=carry)
         steps = (
             (self._reader.quote_type, self._quotes),
             (DataType.BOOK_SNAPSHOT_5, self._levels),
@@ -170,6 +176,11 @@ class Build:
         for data_type, step in steps:
             if has.get(data_type):
                 step(self._reader.spans(data_type, slice_rows, base))
+
+    @property
+    def day(self):
+        """The kernel, with all rows in it."""
+        return self._day
 
     def finish(self, timeframes=tuple(Timeframe)):
         return self._day.finish(timeframes)
@@ -189,8 +200,9 @@ class Build:
         self._day.prime_quotes(self._reader.quotes(0, start))
         for span in spans:
             self._day.add_quotes(self._reader.quotes(*span))
-        after = self._reader.quotes(end, end + AFTER_US)
-        self._day.add_quotes_after(after, known_until_us=end + AFTER_US)
+        if self._known_until_us is None:
+            after = self._reader.quotes(end, end + AFTER_US)
+            self._day.add_quotes_after(after, known_until_us=end + AFTER_US)
 
     def _levels(self, spans):
         self._day.prime_levels(self._reader.levels(0, self._reader.day.start))
@@ -212,11 +224,55 @@ class Build:
         for span in spans:
             trades = self._reader.trades(*span)
             if len(trades):
-                self._day.add_trades(trades, self._mids(trades))
+                self._day.add_trades(
+                    trades, self._mids(trades), known_until_us=self._known_until_us
+                )
 
     def _mids(self, trades):
         """The states of the best quotes that arrived around the trades."""
-        return None if self._reader.quote_type is None else self._reader.mids(trades)
+        if self._reader.quote_type is None:
+            return None
+        mids = self._reader.mids(trades)
+        until = self._known_until_us
+        return mids if until is None else mids.take(mids.local_timestamp < until)
+
+
+class Windows:
+    """The same day as windows, each from the carry of the one before.
+
+    Args:
+        rows: What there is.
+        instrument: Of which instrument.
+        start_us: First moment of the day.
+        gaps: Reported outages.
+    """
+
+    def __init__(self, rows, instrument, *, start_us=START, gaps=()):
+        self._rows, self._instrument = rows, instrument
+        self._start_us, self._gaps = start_us, gaps
+
+    def built(self, edges, arounds, carry=None, known_for_us=None):
+        """The windows between the edges, each with what is around it.
+
+        Args:
+            edges: Start of the first, end of each.
+            arounds: What each one's bars look at besides.
+            carry: What the window before the first left.
+            known_for_us: How long after its end a window is built; None for long enough.
+        """
+        for (start, end), around in zip(pairwise(edges), arounds, strict=True):
+            window = Build(
+                self._rows,
+                self._instrument,
+                start_us=self._start_us,
+                around=around,
+                gaps=self._gaps,
+                window=Span(start, end),
+                carry=carry,
+                known_until_us=None if known_for_us is None else end + known_for_us,
+            ).day
+            yield window
+            carry = Carry.from_json(window.carry().to_json())
 
 
 def reference_day(rows):
@@ -242,8 +298,10 @@ def building():
     """Instruments, days of bars and what bars look at besides."""
     return SimpleNamespace(
         start_us=START,
+        near_expiry_us=NEAR_EXPIRY,
         Instrument=Instrument,
         Build=Build,
+        Windows=Windows,
         reference_day=reference_day,
         near_contract=near_contract,
     )

@@ -62,7 +62,8 @@ class BookLevels:
 
     def finish(self) -> FamilyDay:
         """The day's columns; call after the last slice."""
-        columns = {name: np.full(self._grid.bars, np.nan) for name in _NAMES}
+        unknown = np.full((len(_NAMES), self._grid.bars), np.nan)
+        columns = dict(zip(_NAMES, unknown, strict=True))
         closing = self._ends.at_close()
         if closing is None:
             return FamilyDay(columns, np.full(self._grid.bars, NO_ARRIVAL, dtype=np.int64))

@@ -5,7 +5,6 @@ What belongs here: putting the families' memories together. What does not: what 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from tickhandler_dagster.market.bars.flow_toxicity import VpinMemory
 from tickhandler_dagster.market.bars.funding import TickerMemory
 from tickhandler_dagster.market.bars.micro_price_fit import MicroPriceMemory
 from tickhandler_dagster.market.bars.trade_memory import TradeMemory
+from tickhandler_dagster.market.json_fields import fields_by_name
 
 Memory = TypeVar("Memory")
 
@@ -45,7 +45,7 @@ class DayMemory:
             >>> DayMemory.from_json(DayMemory().to_json()) == DayMemory()
             True
         """
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return json.dumps(self, default=fields_by_name, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> DayMemory:

@@ -28,7 +28,9 @@ class LateTrades:
 
     def __init__(self, grid: DayGrid) -> None:
         self._start_us = grid.start_us
-        self._counts = {timeframe: np.zeros(timeframe.bars_per_day) for timeframe in Timeframe}
+        self._counts = {
+            timeframe: np.zeros(grid.bars_of(timeframe)) for timeframe in grid.timeframes
+        }
 
     def add(self, ticks: TradeTicks) -> None:
         """Take trades of the day, in any order."""
@@ -37,14 +39,16 @@ class LateTrades:
         since_us = ticks.timestamp[suspects] - self._start_us
         arrived_us = ticks.local_timestamp[suspects] - self._start_us
         # a larger bar ends after those in it: what is in time for one is in time for all larger
-        for timeframe in sorted(Timeframe, key=lambda one: one.us):
+        for timeframe, known in self._counts.items():
+            if not len(since_us):
+                return
             bars = since_us // timeframe.us
             is_late = arrived_us > (bars + 1) * timeframe.us + WATERMARK_US
             since_us, arrived_us = since_us[is_late], arrived_us[is_late]
-            self._counts[timeframe] += np.bincount(bars[is_late], minlength=timeframe.bars_per_day)
+            self._counts[timeframe] = known + np.bincount(bars[is_late], minlength=len(known))
 
     def finish(self) -> Mapping[Timeframe, Float64Array]:
-        """The counts of every timeframe.
+        """The counts of every timeframe that fills the day or window.
 
         Shape: one element per bar of the day.
         """

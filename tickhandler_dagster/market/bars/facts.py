@@ -16,7 +16,7 @@ from tickhandler_dagster.market.bars.units import ContractTerms
 from tickhandler_dagster.market.features.feature import Channel
 from tickhandler_dagster.market.venues import VenueId
 
-KERNEL_VERSION = "2"
+KERNEL_VERSION = "3"
 """Goes up with every change that can change a bar; bars of another version are built anew."""
 
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tickhandler_dagster.market.bars.flow_tally import FlowRows
 from tickhandler_dagster.market.bars.ticks import Float64Array
-from tickhandler_dagster.market.features.family import DayGrid
-from tickhandler_dagster.market.timeframes import Timeframe
 
 LEVELS = 5
 """Levels whose flow is kept."""
@@ -52,38 +51,30 @@ class OrderFlowMemory:
         )
 
 
-def fitted_loading(
-    grid: DayGrid, flows: Float64Array, depth_sum: Float64Array, events: Float64Array
-) -> OrderFlowMemory | None:
-    """The fit on one-minute bars (on the grid's own where they are longer).
+def fitted_loading(rows: FlowRows, day_us: int) -> OrderFlowMemory | None:
+    """The fit on one-minute bars (on the day's own where they are longer).
 
     Args:
-        grid: The day's bars.
-        flows: Sum of flows, (levels, bars).
-        depth_sum: Sum of the mean depth of a level over the events of each bar.
-        events: Number of events of each bar.
+        rows: The bars of a day that have a flow.
+        day_us: First moment of the day.
 
     Nulls: None where fewer than `MIN_FIT_BARS` bars have a flow, or the flows never vary.
     Source: Cont, Cucuringu & Zhang (2023), Cross-impact of order flow imbalance, section 2.2.
     """
-    ratio = max(Timeframe.M1.us // grid.timeframe.us, 1)
-
-    def longer(values: Float64Array) -> Float64Array:
-        return np.asarray(np.add.reduce(values.reshape(-1, ratio), axis=1))
-
-    depth, count = longer(depth_sum), longer(events)
-    is_used = (count > 0) & (depth > 0)
-    if np.count_nonzero(is_used) < MIN_FIT_BARS:
+    depth, count = rows.values[:, LEVELS], rows.values[:, LEVELS + 1]
+    is_used = depth > 0
+    bars = int(np.count_nonzero(is_used))
+    if bars < MIN_FIT_BARS:
         return None
     mean_depth = depth[is_used] / count[is_used]
-    normalised = np.stack([longer(flow)[is_used] / mean_depth for flow in flows])
+    normalised = np.stack([flow[is_used] / mean_depth for flow in rows.values[:, :LEVELS].T])
     covariances = np.cov(normalised, ddof=0)
     weights = _first_component(covariances)
     if weights is None:
         return None
     return OrderFlowMemory(
-        grid.start_us,
-        int(np.count_nonzero(is_used)),
+        day_us,
+        bars,
         tuple(normalised.mean(axis=1).tolist()),
         tuple(tuple(row) for row in covariances.tolist()),
         tuple(weights.tolist()),

@@ -62,7 +62,7 @@ class FlowToxicity:
         bucket_volume: Base asset per bucket, a fiftieth of the mean daily volume of the days
             before; None where it is unknown, and then the day's values are null and the memory
             passes through untouched.
-        memory: What the day before left behind.
+        memory: What the day before, or the window before, left behind.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class FlowToxicity:
         return FamilyDay({_NAME: states[held]}, self._arrivals())
 
     def memory(self) -> VpinMemory:
-        """What the day leaves behind."""
+        """What the day or window leaves behind."""
         return VpinMemory(
             self._filled,
             self._signed,

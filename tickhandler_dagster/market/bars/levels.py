@@ -71,7 +71,15 @@ class LevelTicks:
 
     def take(self, index: npt.NDArray[np.intp] | BoolArray | slice) -> LevelTicks:
         """The states at these positions, in that order."""
-        return LevelTicks(*(getattr(self, field.name)[index] for field in fields(self)))
+        return LevelTicks(
+            self.timestamp[index],
+            self.local_timestamp[index],
+            self.bids[index],
+            self.asks[index],
+            self.bid_sizes[index],
+            self.ask_sizes[index],
+            self.is_start[index],
+        )
 
 
 def level_columns(depth: int) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tickhandler_dagster.market.bars.counts import Counts
 from tickhandler_dagster.market.bars.end_states import EndStates, last_of
 from tickhandler_dagster.market.bars.micro_price_fit import (
     NO_STATE,
@@ -17,9 +18,9 @@ from tickhandler_dagster.market.bars.micro_price_fit import (
     Moves,
     chain_states,
     counted_moves,
-    fitted_table,
 )
 from tickhandler_dagster.market.bars.quotes import TopTicks, top_concatenated, top_in_order
+from tickhandler_dagster.market.bars.ticks import Float64Array
 from tickhandler_dagster.market.features.family import NO_ARRIVAL, DayGrid, FamilyDay
 
 _NAMES = ("micro_price", "micro_price_gap_bps", "micro_price_fit_day")
@@ -75,6 +76,8 @@ class MicroPrice:
         columns = dict.fromkeys(_NAMES, nothing)
         closing = self._ends.at_close()
         if self._memory is None or self._tick_size is None or closing is None:
+            if closing is None and not self._grid.is_whole_day:
+                columns |= self._fit_day()
             return FamilyDay(columns, np.full(self._grid.bars, NO_ARRIVAL, dtype=np.int64))
         states = closing.states
         codes = chain_states(states, self._tick_size)
@@ -84,10 +87,18 @@ class MicroPrice:
         columns = {
             "micro_price": closing.spread_out(mid + shift),
             "micro_price_gap_bps": closing.spread_out(shift / mid * 10_000),
-            "micro_price_fit_day": np.full(self._grid.bars, float(self._memory.day_us)),
         }
-        return FamilyDay(columns, closing.arrivals)
+        return FamilyDay(columns | self._fit_day(), closing.arrivals)
 
-    def memory(self) -> MicroPriceMemory | None:
-        """What the next day takes over: today's fit, or the earlier one where today is too thin."""
-        return fitted_table(self._moves, self._grid.start_us) or self._memory
+    def _fit_day(self) -> dict[str, Float64Array]:
+        """The day of the table that is in force; a window without a state has it like the others.
+
+        A day without any state has none, and only its end shows that it is one.
+        """
+        if self._memory is None or self._tick_size is None:
+            return {}
+        return {"micro_price_fit_day": np.full(self._grid.bars, float(self._memory.day_us))}
+
+    def tally(self) -> Counts:
+        """What these states add to the fit of their day (`Moves.counts`)."""
+        return self._moves.counts

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tickhandler_dagster.market.bars.counts import Counts
 from tickhandler_dagster.market.bars.end_states import continuous
 from tickhandler_dagster.market.bars.quotes import TopTicks
 from tickhandler_dagster.market.bars.ticks import Float64Array, Int64Array
@@ -33,6 +34,7 @@ MIN_MOVES = 100
 MIN_STEPS = 20
 """Steps out of a state, or its mirror image, that its shift needs; fewer still carry the chain."""
 
+_PLACES = 2 * STATES * STATES + STATES
 _HALF = IMBALANCES // 2
 _MIRROR = np.arange(STATES).reshape(WIDEST_TICKS, IMBALANCES)[:, ::-1].ravel()
 _DOUBLINGS = 24
@@ -58,6 +60,19 @@ class Moves:
         """No step yet."""
         square = np.zeros((STATES, STATES), dtype=np.int64)
         return cls(square, square, np.zeros(STATES, dtype=np.int64))
+
+    @classmethod
+    def of(cls, counts: Counts) -> Moves:
+        """The steps that `counts` gave."""
+        steps = counts.dense(_PLACES)
+        square = steps[: 2 * STATES * STATES].reshape(2, STATES, STATES)
+        return cls(square[0], square[1], steps[2 * STATES * STATES :])
+
+    @property
+    def counts(self) -> Counts:
+        """The same in little room: of the four thousand kinds of steps a day has some hundred."""
+        steps = (self.still.ravel(), self.moving.ravel(), self.half_ticks)
+        return Counts.of_dense(np.concatenate(steps))
 
     def __add__(self, other: Moves) -> Moves:
         return Moves(

@@ -13,11 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tickhandler_dagster.market.bars.end_states import continuous, last_of
-from tickhandler_dagster.market.bars.flow_loading import (
-    LEVELS,
-    OrderFlowMemory,
-    fitted_loading,
-)
+from tickhandler_dagster.market.bars.flow_loading import LEVELS, OrderFlowMemory
+from tickhandler_dagster.market.bars.flow_tally import FlowTally
 from tickhandler_dagster.market.bars.levels import (
     LevelTicks,
     levels_concatenated,
@@ -170,6 +167,8 @@ class SnapshotFlow:
             sized = dict.fromkeys(sized, nothing)
         return FamilyDay(columns | sized | {"ofi_snap_fit_day": fit_day}, self._last_arrival)
 
-    def memory(self) -> OrderFlowMemory | None:
-        """What the next day takes over: today's fit, or the earlier one where today is too thin."""
-        return fitted_loading(self._grid, self._flows, self._depth, self._events) or self._memory
+    def tally(self) -> FlowTally | None:
+        """What these snapshots add to the fit of their day; None where units are unknown."""
+        if not self._has_sizes:
+            return None
+        return FlowTally.of(self._grid, self._flows, self._depth, self._events)

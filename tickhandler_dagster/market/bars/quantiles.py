@@ -23,9 +23,6 @@ from tickhandler_dagster.market.bars.ticks import Float64Array, Int64Array
 from tickhandler_dagster.market.features.family import DayGrid
 from tickhandler_dagster.market.timeframes import BASE_TIMEFRAME, Timeframe
 
-_UP_TO_AN_HOUR = (Timeframe.S15, Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1)
-_HOUR_BARS = Timeframe.H1.us // BASE_TIMEFRAME.us
-_HOURS = Timeframe.H1.bars_per_day
 _BLOCK_HOURS = Timeframe.H4.us // Timeframe.H1.us
 
 
@@ -51,7 +48,9 @@ class _Multiset:
 
 
 class QuantileDay:
-    """Quantiles of one quantity over the bars of all timeframes of a day.
+    """Quantiles of one quantity over the bars of all timeframes of a day or window.
+
+    A window that is not of whole hours is one part that is folded at its end.
 
     Sorting in place from the smallest bar to the largest, each timeframe finds its parts sorted
     already. Selecting only the wanted ranks measured half as much again, and would need its own
@@ -65,15 +64,18 @@ class QuantileDay:
     def __init__(self, grid: DayGrid, quantiles: Mapping[str, Quantile]) -> None:
         self._start_us = grid.start_us
         self._quantiles = quantiles
-        self._counts = np.zeros(BASE_TIMEFRAME.bars_per_day, dtype=np.int64)
+        self._counts = np.zeros(grid.bars_of(BASE_TIMEFRAME), dtype=np.int64)
         self._raw: list[Float64Array] = []
-        self._hour = 0
+        self._columns = {
+            timeframe: {name: np.full(grid.bars_of(timeframe), np.nan) for name in quantiles}
+            for timeframe in grid.timeframes
+        }
+        self._sorted = [one for one in self._columns if one.us <= Timeframe.H1.us]
+        self._part_us = Timeframe.H1.us if Timeframe.H1 in self._columns else grid.length_us
+        self._part = 0
+        self._parts = grid.length_us // self._part_us
         self._block: list[_Multiset] = []
         self._day: list[_Multiset] = []
-        self._columns = {
-            timeframe: {name: np.full(timeframe.bars_per_day, np.nan) for name in quantiles}
-            for timeframe in Timeframe
-        }
 
     def add(self, timestamp: Int64Array, values: Float64Array) -> None:
         """Add the values of a span of whole base bars that follows the spans before it.
@@ -88,39 +90,49 @@ class QuantileDay:
         bars = (opens - self._start_us) // BASE_TIMEFRAME.us
         self._counts[bars] = run_lengths(starts, len(values))
         self._raw.append(values)
-        self._fold_until(int(bars[-1]) // _HOUR_BARS)
+        self._fold_until(int(bars[-1]) // self._part_bars)
 
     def finish(self) -> Mapping[Timeframe, Mapping[str, Float64Array]]:
-        """The quantiles of each timeframe; ends the day.
+        """The quantiles of each timeframe that fills the day or window; ends it.
 
-        Shape: one element per bar of the day.
+        Shape: one element per bar.
         Nulls: NaN where the bar has fewer values than the quantile needs.
         """
-        self._fold_until(_HOURS)
-        if self._day:
+        self._fold_until(self._parts)
+        if self._day and Timeframe.H24 in self._columns:
             self._set_from_multiset(Timeframe.H24, 0, _merged(self._day))
         return self._columns
 
-    def _fold_until(self, hour: int) -> None:
-        """Turn the complete hours before `hour` into quantiles and multisets."""
-        if hour == self._hour:
+    @property
+    def _part_bars(self) -> int:
+        return self._part_us // BASE_TIMEFRAME.us
+
+    def _fold_until(self, part: int) -> None:
+        """Turn the complete hours before this one into quantiles and multisets."""
+        if part == self._part:
             return
-        counts = self._counts[self._hour * _HOUR_BARS : hour * _HOUR_BARS]
+        counts = self._counts[self._part * self._part_bars : part * self._part_bars]
         complete = int(counts.sum())
         raw = np.concatenate(self._raw) if self._raw else np.empty(0)
         # copies: a view would keep the whole slice alive, and sorting in place is for our own
         self._raw = [raw[complete:].copy()] if len(raw) > complete else []
         values = raw[:complete]
-        for timeframe in _UP_TO_AN_HOUR:
+        for timeframe in self._sorted:
             self._sort_and_set(timeframe, values, counts)
+        if Timeframe.H4 in self._columns:
+            self._fold_hours(values, counts)
+        self._part = part
+
+    def _fold_hours(self, values: Float64Array, counts: Int64Array) -> None:
+        """Turn the sorted hours at hand into multisets, and each fourth into a larger bar."""
         start = 0
-        for total in counts.reshape(-1, _HOUR_BARS).sum(axis=1).tolist():
+        totals = counts.reshape(-1, self._part_bars).sum(axis=1).tolist()
+        for hour, total in enumerate(totals, self._part + 1):
             if total:
                 self._block.append(_multiset(values[start : start + total]))
             start += total
-            self._hour += 1
-            if self._hour % _BLOCK_HOURS == 0:
-                self._close_block()
+            if hour % _BLOCK_HOURS == 0:
+                self._close_block(hour // _BLOCK_HOURS - 1)
 
     def _sort_and_set(self, timeframe: Timeframe, values: Float64Array, counts: Int64Array) -> None:
         """Sort the bars of `timeframe` in the hours at hand and look up their quantiles."""
@@ -132,7 +144,7 @@ class QuantileDay:
         unsorted = totals > 1
         for start, end in zip(starts[unsorted].tolist(), ends[unsorted].tolist(), strict=True):
             values[start:end].sort()
-        bars += self._hour * (Timeframe.H1.us // timeframe.us)
+        bars += self._part * self._part_us // timeframe.us
         for name, quantile in self._quantiles.items():
             enough = totals >= quantile.minimum
             below, above, weight = _ranks(totals[enough], quantile.probability)
@@ -141,12 +153,12 @@ class QuantileDay:
                 values[first + below], values[first + above], weight
             )
 
-    def _close_block(self) -> None:
-        """The four hours before are complete."""
+    def _close_block(self, bar: int) -> None:
+        """The four hours of this bar are complete."""
         if not self._block:
             return
         merged = _merged(self._block)
-        self._set_from_multiset(Timeframe.H4, self._hour // _BLOCK_HOURS - 1, merged)
+        self._set_from_multiset(Timeframe.H4, bar, merged)
         self._day.append(merged)
         self._block = []
 

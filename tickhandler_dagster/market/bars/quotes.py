@@ -68,7 +68,15 @@ class TopTicks:
 
     def take(self, index: npt.NDArray[np.intp] | BoolArray | slice) -> TopTicks:
         """The states at these positions, in that order."""
-        return TopTicks(*(getattr(self, field.name)[index] for field in fields(self)))
+        return TopTicks(
+            self.timestamp[index],
+            self.local_timestamp[index],
+            self.bid[index],
+            self.ask[index],
+            self.bid_size[index],
+            self.ask_size[index],
+            self.is_start[index],
+        )
 
 
 def top_ticks(frame: pl.DataFrame, terms: ContractTerms) -> TopTicks:
@@ -105,11 +113,11 @@ def in_time_order(
     timestamp: Int64Array, local_timestamp: Int64Array
 ) -> npt.NDArray[np.intp] | None:
     """Positions in order of exchange time, arrival and position; None where they are in it."""
-    steps = np.diff(timestamp)
-    ties = (steps == 0) & (np.diff(local_timestamp) < 0)
-    if not bool((steps < 0).any() or ties.any()):
-        return None
-    return np.lexsort((local_timestamp, timestamp))
+    earlier, later = timestamp[:-1], timestamp[1:]
+    is_misplaced = local_timestamp[1:] < local_timestamp[:-1]
+    is_misplaced &= later == earlier
+    is_misplaced |= later < earlier
+    return np.lexsort((local_timestamp, timestamp)) if is_misplaced.any() else None
 
 
 def top_in_order(ticks: TopTicks) -> TopTicks:

@@ -37,7 +37,7 @@ def realised_day(
     returns = seconds.returns
     statistics = (
         _moment_sums(returns, grid)
-        | _pair_sums(returns, grid)
+        | _pair_sums(seconds, grid)
         | _trade_sums(seconds.trade_returns, grid)
         | _joint_sums(returns, reference, grid)
     )
@@ -78,11 +78,12 @@ def _moment_sums(returns: Float64Array, grid: DayGrid) -> dict[str, Float64Array
     }
 
 
-def _pair_sums(returns: Float64Array, grid: DayGrid) -> dict[str, Float64Array]:
+def _pair_sums(seconds: SecondDay, grid: DayGrid) -> dict[str, Float64Array]:
     """Products of neighbouring returns, each in the bar of the later one."""
+    returns = np.append(seconds.return_before, seconds.returns)
     is_known = ~np.isnan(returns)
-    pairs = SecondSums(np.append(False, is_known[1:] & is_known[:-1]), grid)
-    products = np.abs(returns[pairs.seconds]) * np.abs(returns[pairs.seconds - 1])
+    pairs = SecondSums(is_known[1:] & is_known[:-1], grid)
+    products = np.abs(returns[pairs.seconds + 1]) * np.abs(returns[pairs.seconds])
     return {"mid_return_pair_count": pairs.count(), "mid_return_pair_sum": pairs.sum(products)}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from tickhandler_dagster.market.bars.ticks import Float64Array, Int64Array
 
@@ -21,6 +20,7 @@ RECOVERED_SHARE = 0.9
 UNRESOLVED = -1
 
 _FIRST_LOOK, _LOOK = 8, 32
+_NO_PRICES, _NO_SIZES = np.full(_LOOK, -np.inf), np.zeros(_LOOK)
 
 
 def recovery_times(
@@ -53,8 +53,8 @@ def recovery_times(
     start = np.searchsorted(others, at)
     wanted, least = price[at - 1, None], size[at - 1, None] * RECOVERED_SHARE
     ends = np.searchsorted(moments, timestamp[at] + HORIZON_US, side="right")
-    prices = np.concatenate((price[others], np.full(_LOOK, -np.inf)))
-    sizes = np.concatenate((size[others], np.zeros(_LOOK)))
+    prices = np.concatenate((price[others], _NO_PRICES))
+    sizes = np.concatenate((size[others], _NO_SIZES))
     found = np.full(len(at), UNRESOLVED, dtype=np.int64)
     event, now, look = np.arange(len(at)), start + 1, _FIRST_LOOK
     while True:
@@ -62,11 +62,20 @@ def recovery_times(
         event, now = event[is_inside], now[is_inside]
         if not len(event):
             return found
-        is_good = sliding_window_view(prices, look)[now] >= wanted[event]
-        is_good &= sliding_window_view(sizes, look)[now] >= least[event]
+        is_good = _windows(prices, look)[now] >= wanted[event]
+        is_good &= _windows(sizes, look)[now] >= least[event]
         first = now + is_good.argmax(axis=1)
         is_any = is_good.any(axis=1)
         is_found = is_any & (first < ends[event])
         done = event[is_found]
         found[done] = moments[first[is_found]] - moments[start[done]]
         event, now, look = event[~is_any], now[~is_any] + look, _LOOK
+
+
+def _windows(values: Float64Array, length: int) -> Float64Array:
+    """All runs of so many neighbours as rows of a view.
+
+    numpy's `sliding_window_view` gives the same and takes longer than the look-up in a short span.
+    """
+    shape = len(values) - length + 1, length
+    return np.ndarray(shape, np.float64, values, 0, (values.itemsize, values.itemsize))

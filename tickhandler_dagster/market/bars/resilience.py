@@ -75,6 +75,9 @@ class Resilience:
         rows = top_in_order(ticks)
         self._note_arrivals(rows)
         states = rows if self._open is None else top_concatenated((self._open, rows))
+        if self._grid.bars == 1:  # all of it is followed at once at the end: half the searches
+            self._open = states
+            return
         open_from = int(
             np.searchsorted(states.timestamp, states.timestamp[-1] - HORIZON_US, side="left")
         )
@@ -122,7 +125,7 @@ class Resilience:
         exact = {
             timeframe: {"resilience_median_ms": _medians(bars, times, self._grid, timeframe)}
             for timeframe in Timeframe
-            if timeframe.us >= self._grid.timeframe.us
+            if timeframe in self._grid.timeframes and timeframe.us >= self._grid.timeframe.us
         }
         return FamilyDay(statistics, np.maximum(self._own_arrival, self._later_arrival), exact)
 

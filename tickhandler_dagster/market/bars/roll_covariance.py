@@ -5,6 +5,9 @@ What belongs here: the sums of each bar. What does not: the spread (`market/feat
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from tickhandler_dagster.market.bars.blocks import whole_bar_blocks
@@ -14,19 +17,37 @@ from tickhandler_dagster.market.bars.ticks import Float64Array, TradeTicks
 from tickhandler_dagster.market.features.family import NO_ARRIVAL, DayGrid, FamilyDay
 
 
+@dataclass(frozen=True, slots=True)
+class RollCarry:
+    """The last two trades.
+
+    Attributes:
+        prices: Their prices, the older first; None where there is none.
+        arrivals: Their arrivals.
+    """
+
+    prices: tuple[float | None, ...] = (None, None)
+    arrivals: tuple[int, ...] = (NO_ARRIVAL, NO_ARRIVAL)
+
+
 class RollCovariance:
     """Products of each trade's price change with the one before it, in the bar of the later trade.
 
     A change is relative to the price it starts from, so that the changes of a long bar are of one
     size whatever the price does in it.
+
+    Args:
+        grid: The bars.
+        carried: What the window before left; None at the start of a day.
     """
 
-    def __init__(self, grid: DayGrid) -> None:
+    def __init__(self, grid: DayGrid, carried: RollCarry | None = None) -> None:
         self._grid = grid
         self._sums = {name: np.zeros(grid.bars) for name in _NAMES}
         self._arrival = np.full(grid.bars, NO_ARRIVAL, dtype=np.int64)
-        self._prices = np.full(2, np.nan)
-        self._arrivals = np.full(2, NO_ARRIVAL, dtype=np.int64)
+        known = carried or RollCarry()
+        self._prices = np.array([np.nan if price is None else price for price in known.prices])
+        self._arrivals = np.array(known.arrivals, dtype=np.int64)
 
     def prime(self, ticks: TradeTicks) -> None:
         """Take some trades before the day's first moment, in total order; the last two matter."""
@@ -37,6 +58,11 @@ class RollCovariance:
         """Take the trades of a slice, in total order."""
         for block in whole_bar_blocks(ticks.timestamp, self._grid.timeframe.us):
             self._add_block(ticks.take(block))
+
+    def carry(self) -> RollCarry:
+        """What the next window takes over."""
+        prices = (None if math.isnan(price) else price for price in self._prices.tolist())
+        return RollCarry(tuple(prices), tuple(self._arrivals.tolist()))
 
     def finish(self) -> FamilyDay:
         """The day's sums. Shape: one element per bar."""

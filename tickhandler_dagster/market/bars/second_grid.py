@@ -9,6 +9,7 @@ state before that second, so that nothing of the second itself is in it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,13 +29,34 @@ SECONDS = US_PER_DAY // US_PER_SECOND
 _LONG_AGO = -(2**62)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SecondDay:
-    """What the grid of a day says; per second except where said otherwise.
+@dataclass(frozen=True, slots=True)
+class SecondCarry:
+    """What a window leaves to the one that follows; None for what is not known.
 
     Attributes:
-        mids: The last normal mid before each whole second, both midnights included: 86,401 of them;
-            NaN where there is none or it is older than 60 s.
+        mid: Of the last normal state.
+        mid_us: Exchange time of that state.
+        mid_arrival: Arrival of that state.
+        price: Of the last trade.
+        trade_arrival: Latest arrival of the trades of its second.
+        last_return: Log return of the mid over the last second.
+    """
+
+    mid: float | None = None
+    mid_us: int = _LONG_AGO
+    mid_arrival: int = NO_ARRIVAL
+    price: float | None = None
+    trade_arrival: int = NO_ARRIVAL
+    last_return: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecondDay:
+    """What the grid of a day or window says; per second except where said otherwise.
+
+    Attributes:
+        mids: The last normal mid before each whole second, both ends included: 86,401 in a day; NaN
+            where there is none or it is older than 60 s.
         returns: Log return of the mid over the second `[k, k+1)`; NaN where either end is unknown.
         trade_returns: Log return of the last trade's price, however old that trade is; NaN before
             the first trade known.
@@ -43,6 +65,9 @@ class SecondDay:
         is_sized: The contract's units are known; without them the money is 0 and means nothing.
         mid_arrivals: Latest arrival of the states at both ends.
         trade_arrivals: Latest arrival of the second's trades and of the last trade before them.
+        return_before: Return of the second before a window; NaN where it is not known, and at
+            midnight.
+        carry: What the window that follows takes over.
     """
 
     mids: Float64Array
@@ -53,6 +78,8 @@ class SecondDay:
     is_sized: bool
     mid_arrivals: Int64Array
     trade_arrivals: Int64Array
+    return_before: float
+    carry: SecondCarry
 
     def mid_arrival(self, grid: DayGrid) -> Int64Array:
         """Latest arrival of the states that each bar's mids come from. Shape: (bars,)."""
@@ -64,24 +91,38 @@ class SecondDay:
 
 
 class SecondGrid:
-    """Previous-tick mids, last trade prices and traded money of each second of a day.
+    """Previous-tick mids, last trade prices and traded money of each second of a day or window.
 
     Args:
-        day_start_us: First moment of the day, microseconds since the epoch.
+        start_us: First moment of the day or window, microseconds since the epoch.
         is_sized: The contract's units are known; on a day without trades nothing else says so.
+        length_us: Length of the day or window, whole seconds.
+        carried: What the window before left; None at the start of a day.
     """
 
-    def __init__(self, day_start_us: int, *, is_sized: bool = True) -> None:
-        self._start_us = day_start_us
+    def __init__(
+        self,
+        start_us: int,
+        *,
+        is_sized: bool = True,
+        length_us: int = US_PER_DAY,
+        carried: SecondCarry | None = None,
+    ) -> None:
+        self._start_us = start_us
+        seconds, known = length_us // US_PER_SECOND, carried or SecondCarry()
         # Element 0 is what held before the day, element k+1 the last one of second k.
-        self._mid = np.full(SECONDS + 1, np.nan)
-        self._mid_time = np.full(SECONDS + 1, _LONG_AGO, dtype=np.int64)
-        self._mid_arrival = np.full(SECONDS + 1, NO_ARRIVAL, dtype=np.int64)
-        self._price = np.full(SECONDS + 1, np.nan)
-        self._trade_arrival = np.full(SECONDS + 1, NO_ARRIVAL, dtype=np.int64)
-        self._signed_notional = np.zeros(SECONDS)
-        self._notional = np.zeros(SECONDS)
+        self._mid = np.full(seconds + 1, np.nan)
+        self._mid_time = np.full(seconds + 1, _LONG_AGO, dtype=np.int64)
+        self._mid_arrival = np.full(seconds + 1, NO_ARRIVAL, dtype=np.int64)
+        self._price = np.full(seconds + 1, np.nan)
+        self._trade_arrival = np.full(seconds + 1, NO_ARRIVAL, dtype=np.int64)
+        self._signed_notional = np.zeros(seconds)
+        self._notional = np.zeros(seconds)
         self._is_sized = is_sized
+        self._mid[0], self._price[0] = _or_nan(known.mid), _or_nan(known.price)
+        self._mid_time[0], self._mid_arrival[0] = known.mid_us, known.mid_arrival
+        self._trade_arrival[0] = known.trade_arrival
+        self._return_before = _or_nan(known.last_return)
 
     def prime_top(self, ticks: TopTicks) -> None:
         """Take the last normal of some states before the day's first moment, in order of time."""
@@ -127,21 +168,31 @@ class SecondGrid:
     def finish(self) -> SecondDay:
         """The day on the grid, once everything is in."""
         held = _held(self._mid_time != _LONG_AGO)
-        moments = self._start_us + np.arange(SECONDS + 1, dtype=np.int64) * US_PER_SECOND
+        moments = self._start_us + np.arange(len(held), dtype=np.int64) * US_PER_SECOND
         is_fresh = moments - self._mid_time[held] <= STATE_AGE_US
         mids = np.where(is_fresh, self._mid[held], np.nan)
         states = self._mid_arrival[held]
         traded = _held(~np.isnan(self._price))
         trades = np.maximum(self._trade_arrival[traded][:-1], self._trade_arrival[1:])
+        returns = _log_returns(mids)
         return SecondDay(
             mids=mids,
-            returns=_log_returns(mids),
+            returns=returns,
             trade_returns=_log_returns(self._price[traded]),
             signed_notional=self._signed_notional,
             notional=self._notional,
             is_sized=self._is_sized,
             mid_arrivals=np.maximum(states[1:], states[:-1]),
             trade_arrivals=trades,
+            return_before=self._return_before,
+            carry=SecondCarry(
+                _or_none(self._mid[held[-1]]),
+                int(self._mid_time[held[-1]]),
+                int(self._mid_arrival[held[-1]]),
+                _or_none(self._price[traded[-1]]),
+                int(self._trade_arrival[traded[-1]]),
+                _or_none(returns[-1]),
+            ),
         )
 
     def _second(self, moments: Int64Array) -> Int64Array:
@@ -151,6 +202,14 @@ class SecondGrid:
         self._mid[places] = (ticks.bid[rows] + ticks.ask[rows]) / 2
         self._mid_time[places] = ticks.timestamp[rows]
         self._mid_arrival[places] = ticks.local_timestamp[rows]
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def _held(is_known: npt.NDArray[np.bool_]) -> Int64Array:

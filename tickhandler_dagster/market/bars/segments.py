@@ -21,8 +21,9 @@ def run_starts(keys: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
         >>> run_starts(np.array([3, 3, 5, 3])).tolist()
         [0, 2, 3]
     """
-    changes = np.flatnonzero(keys[1:] != keys[:-1]) + 1
-    return np.concatenate((np.zeros(min(len(keys), 1), dtype=np.intp), changes))
+    is_start = np.ones(len(keys), dtype=np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=is_start[1:])
+    return is_start.nonzero()[0]
 
 
 def bar_starts(timestamp: Int64Array, width_us: int) -> tuple[npt.NDArray[np.intp], Int64Array]:
@@ -37,6 +38,8 @@ def bar_starts(timestamp: Int64Array, width_us: int) -> tuple[npt.NDArray[np.int
         ([0, 2], [0, 20])
     """
     first, last = int(timestamp[0]) // width_us, int(timestamp[-1]) // width_us
+    if first == last:
+        return np.zeros(1, dtype=np.intp), np.array([first * width_us])
     edges = np.arange(first, last + 1, dtype=np.int64) * width_us
     positions = np.append(np.searchsorted(timestamp, edges), len(timestamp))
     has_any = positions[1:] > positions[:-1]
@@ -50,7 +53,10 @@ def run_lengths(starts: npt.NDArray[np.intp], total: int) -> Int64Array:
         >>> run_lengths(np.array([0, 2, 3]), 4).tolist()
         [2, 1, 1]
     """
-    return np.diff(starts, append=total).astype(np.int64)
+    lengths = np.empty(len(starts), dtype=np.int64)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1:] = total - starts[-1:]
+    return lengths
 
 
 def hits_per_run(is_hit: npt.NDArray[np.bool_], starts: npt.NDArray[np.intp]) -> Int64Array:

@@ -102,12 +102,12 @@ def overlap_us(ts_open: Int64Array, ts_close: Int64Array, spans: Sequence[Span])
     return total
 
 
-def bar_status(*, is_ingested: bool) -> pl.Expr:
-    """The status from `trade_count` (null or 0 where nothing traded) and `gap_us`."""
-    if not is_ingested:
-        return pl.lit(BarStatus.NOT_INGESTED.value)
+def bar_status() -> pl.Expr:
+    """The status from `is_ingested`, `trade_count` (null or 0: no trades) and `gap_us`."""
     return (
-        pl.when(pl.col("trade_count") > 0)
+        pl.when(~pl.col("is_ingested"))
+        .then(pl.lit(BarStatus.NOT_INGESTED.value))
+        .when(pl.col("trade_count") > 0)
         .then(pl.lit(BarStatus.TRADED.value))
         .when(pl.col("gap_us") > 0)
         .then(pl.lit(BarStatus.VENDOR_GAP.value))

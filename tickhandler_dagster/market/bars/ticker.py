@@ -10,9 +10,10 @@ how long ago the vendor last vouched for the value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +80,33 @@ class NearContract:
     last_arrival: Int64Array
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickerCarry:
+    """What a window leaves to the one that follows.
+
+    Attributes:
+        values: Last value of each of `TICKER_FIELDS`; None where none is known.
+        arrivals: Arrival of the row it came with; `NO_ARRIVAL` where there is none.
+        last_row: Arrival of the last row, `NO_ARRIVAL` where there is none.
+        funding: Fundings seen.
+    """
+
+    values: tuple[float | None, ...]
+    arrivals: tuple[int, ...]
+    last_row: int
+    funding: TickerMemory
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> TickerCarry:
+        """The carry from what JSON made of it."""
+        return cls(
+            values=tuple(found["values"]),
+            arrivals=tuple(found["arrivals"]),
+            last_row=found["last_row"],
+            funding=TickerMemory.from_json(found["funding"]),
+        )
+
+
 class TickerDay:
     """Builds the ticker's columns of one instrument and day.
 
@@ -90,6 +118,7 @@ class TickerDay:
         kind: What the instrument is.
         near: The future that expires before this one; None where there is none.
         memory: What the days before know; None where they were not computed.
+        carried: What the window before left; None at the start of a day.
     """
 
     def __init__(
@@ -99,9 +128,10 @@ class TickerDay:
         *,
         near: NearContract | None = None,
         memory: TickerMemory | None = None,
+        carried: TickerCarry | None = None,
     ) -> None:
         self._grid, self._kind, self._near = grid, kind, near
-        self._tracker = FundingTracker(memory)
+        self._tracker = FundingTracker(memory if carried is None else carried.funding)
         # Element 0 is the state before the day, element k + 1 what bar k's own rows say.
         shape = len(TICKER_FIELDS), grid.bars + 1
         self._values = np.full(shape, np.nan)
@@ -111,6 +141,8 @@ class TickerDay:
         self._funding[:, 0] = self._tracker.known
         self._has_roll = np.zeros(grid.bars + 1, dtype=np.bool_)
         self._end = 0
+        if carried is not None:
+            self._take_over(carried)
 
     def prime(self, ticks: TickerTicks) -> None:
         """Take in what arrived before the day: the last row, and those of its last ten minutes.
@@ -175,9 +207,25 @@ class TickerDay:
         arrivals = _last_known(self._arrivals[_MARK])
         return NearContract(expiry_us, self._states()["mark_price"][1:], arrivals[1:])
 
-    def memory(self) -> TickerMemory:
-        """What the day after must know; call it after the last slice."""
-        return self._tracker.memory()
+    def carry(self) -> TickerCarry:
+        """What the next window takes over, and the next day of it (`funding`)."""
+        last = np.maximum.accumulate(
+            np.where(self._arrivals == NO_ARRIVAL, 0, np.arange(self._grid.bars + 1)), axis=1
+        )[:, -1]
+        fields = np.arange(len(TICKER_FIELDS))
+        values = self._values[fields, last].tolist()
+        return TickerCarry(
+            values=tuple(None if math.isnan(value) else value for value in values),
+            arrivals=tuple(self._arrivals[fields, last].tolist()),
+            last_row=int(self._rows.max()),
+            funding=self._tracker.memory(),
+        )
+
+    def _take_over(self, carried: TickerCarry) -> None:
+        values = [np.nan if value is None else value for value in carried.values]
+        self._values[:, 0] = values
+        self._arrivals[:, 0] = carried.arrivals
+        self._rows[0] = carried.last_row
 
     def _take_in(
         self,
@@ -242,7 +290,7 @@ class TickerDay:
         worth, mark = states["open_interest"], states["mark_price"]
         found = {}
         for timeframe in Timeframe:
-            if timeframe.us >= self._grid.timeframe.us:
+            if timeframe in self._grid.timeframes and timeframe.us >= self._grid.timeframe.us:
                 step = timeframe.us // self._grid.timeframe.us
                 found[timeframe] = {"oi_previous": self._base(worth[:-1:step], mark[step::step])}
         return found

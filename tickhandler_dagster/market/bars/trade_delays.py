@@ -6,8 +6,10 @@ the order of arrival (`trade_sequence.py`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 
@@ -31,7 +33,10 @@ DELAY_QUANTILES: Mapping[str, Quantile] = MappingProxyType(
 SKEW_WINDOW_US = 60 * US_PER_SECOND
 """Time over which the smallest delay stands for the skew of the clocks."""
 
-_SKEW_BARS = SKEW_WINDOW_US // BASE_TIMEFRAME.us
+_SKEW_REST = SKEW_WINDOW_US // BASE_TIMEFRAME.us - 1
+
+LeastDelays: TypeAlias = tuple[int | None, ...]
+"""Microseconds, of the last base bars; None for one without trades."""
 
 
 class TradeDelays:
@@ -41,9 +46,12 @@ class TradeDelays:
         grid: Bars of the day.
         has_exchange_clock: The venue gives exchange times. Where it does not, the vendor sets both
             clocks equal, and a delay of zero would be a measurement nobody made.
+        carried: What the window before left; None at the start of a day.
     """
 
-    def __init__(self, grid: DayGrid, *, has_exchange_clock: bool) -> None:
+    def __init__(
+        self, grid: DayGrid, *, has_exchange_clock: bool, carried: LeastDelays | None = None
+    ) -> None:
         self._grid = grid
         self._has_clock = has_exchange_clock
         self._dense = DenseColumns(
@@ -51,7 +59,9 @@ class TradeDelays:
             sums=("delay_count", "delay_sum_us", "negative_delay_count"),
             values=("delay_min", "delay_max", "clock_skew_ms"),
         )
-        self._least_us = np.full(BASE_TIMEFRAME.bars_per_day, np.nan)
+        self._least_us = np.full(grid.bars_of(BASE_TIMEFRAME), np.nan)
+        known = carried or (None,) * _SKEW_REST
+        self._before_us = np.array([np.nan if least is None else least for least in known])
         self._quantiles = QuantileDay(grid, DELAY_QUANTILES)
 
     def add(self, part: TradeSlice) -> None:
@@ -94,19 +104,25 @@ class TradeDelays:
             for timeframe, columns in self._quantiles.finish().items()
         }
 
+    def carry(self) -> LeastDelays:
+        """Least delay of each of the last base bars; None for those without a trade."""
+        last = np.concatenate((self._before_us, self._least_us))[-_SKEW_REST:].tolist()
+        return tuple(None if math.isnan(least) else int(least) for least in last)
+
     def _skew(self) -> tuple[Float64Array, Int64Array]:
         """The skew at each base bar's end, and the arrival of the trade of an earlier bar it is.
 
         A trade of an earlier bar arrived before that bar's end plus its own delay: close enough,
         and nothing has to be remembered of it.
         """
-        padding = np.full(_SKEW_BARS - 1, np.nan)
-        windows = np.lib.stride_tricks.sliding_window_view(
-            np.concatenate((padding, self._least_us)), _SKEW_BARS
-        )
-        skew_us = np.fmin.reduce(windows, axis=1)
-        skew_us[: _SKEW_BARS - 1] = np.nan  # a full minute of the day has not passed
-        opens = DayGrid(self._grid.start_us).opens
+        grid = DayGrid(self._grid.start_us, length_us=self._grid.length_us)
+        padded = np.concatenate((self._before_us, self._least_us))
+        skew_us = padded[_SKEW_REST:]
+        for place in range(_SKEW_REST):
+            skew_us = np.fmin(skew_us, padded[place : place + grid.bars])
+        passed = (grid.start_us - grid.day_start_us) // BASE_TIMEFRAME.us
+        skew_us[: max(_SKEW_REST - passed, 0)] = np.nan  # a full minute of the day has not passed
+        opens = grid.opens
         is_earlier = ~np.isnan(skew_us) & ~(self._least_us <= skew_us)
         arrival = np.full(len(skew_us), NO_ARRIVAL, dtype=np.int64)
         arrival[is_earlier] = opens[is_earlier] + skew_us[is_earlier].astype(np.int64)

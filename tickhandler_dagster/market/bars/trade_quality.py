@@ -7,20 +7,22 @@ does not: prices, volumes and times between trades (`base.py`), which are kept p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
 from tickhandler_dagster.market.bars.exact import LateTrades
 from tickhandler_dagster.market.bars.grid import Span
-from tickhandler_dagster.market.bars.large_trades import LargeTrades
+from tickhandler_dagster.market.bars.large_trades import LargeCarry, LargeTrades
 from tickhandler_dagster.market.bars.quantiles import Quantile, QuantileDay
 from tickhandler_dagster.market.bars.status import merged_spans
 from tickhandler_dagster.market.bars.ticks import Float64Array, Int64Array, TradeTicks
-from tickhandler_dagster.market.bars.trade_delays import TradeDelays
+from tickhandler_dagster.market.bars.trade_delays import LeastDelays, TradeDelays
 from tickhandler_dagster.market.bars.trade_memory import TradeMemory
-from tickhandler_dagster.market.bars.trade_sequence import TradeSequence
+from tickhandler_dagster.market.bars.trade_sequence import SequenceCarry, TradeSequence
 from tickhandler_dagster.market.bars.trade_slice import DenseColumns, TradeSlice, trade_slice
+from tickhandler_dagster.market.bars.trade_tally import TradeTally
 from tickhandler_dagster.market.bars.units import Sizes
 from tickhandler_dagster.market.features.family import DayGrid, FamilyDay
 from tickhandler_dagster.market.timeframes import Timeframe
@@ -34,6 +36,21 @@ SIZE_QUANTILES: Mapping[str, Quantile] = MappingProxyType(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class QualityCarry:
+    """What one window's trades say for the next.
+
+    Attributes:
+        least_delays_us: Of the last base bars.
+        sequence: Of the last trades.
+        large: What is large on this day.
+    """
+
+    least_delays_us: LeastDelays | None = None
+    sequence: SequenceCarry | None = None
+    large: LargeCarry | None = None
+
+
 class TradeQuality:
     """Columns of the families `latency` and `trades` that are kept for every bar of the day.
 
@@ -44,8 +61,10 @@ class TradeQuality:
             delays.
         has_dense_ids: The venue numbers its trades one by one.
         memory: What is remembered of the days before; None for nothing.
-        gaps: Outages the vendor reports. One that is there in the day's first moment began before
-            the day, whether it is cut off there or not: it does not begin again at midnight.
+        gaps: Outages the vendor reports, of the whole day. One that is there in the day's first
+            moment began before the day, whether it is cut off there or not: it does not begin again
+            at midnight.
+        carried: What the window before left; None at the start of a day.
     """
 
     def __init__(
@@ -57,16 +76,24 @@ class TradeQuality:
         has_dense_ids: bool = False,
         memory: TradeMemory | None = None,
         gaps: Sequence[Span] = (),
+        carried: QualityCarry | None = None,
     ) -> None:
         self._grid = grid
-        self._delays = TradeDelays(grid, has_exchange_clock=has_exchange_clock)
-        self._sequence = TradeSequence(grid, has_dense_ids=has_dense_ids)
-        self._large = LargeTrades(grid, memory, has_known_units=has_known_units)
+        known = carried or QualityCarry()
+        self._delays = TradeDelays(
+            grid, has_exchange_clock=has_exchange_clock, carried=known.least_delays_us
+        )
+        self._sequence = TradeSequence(grid, has_dense_ids=has_dense_ids, carried=known.sequence)
+        self._large = LargeTrades(
+            grid, memory, has_known_units=has_known_units, carried=known.large
+        )
         self._sizes = QuantileDay(grid, SIZE_QUANTILES)
         self._late = LateTrades(grid)
+        self._tally = TradeTally.none(is_sized=has_known_units)
         self._events = DenseColumns(grid, sums=("duplicate_id_count", "disconnect_count"))
-        starts = [span.start for span in merged_spans(gaps) if span.start > grid.start_us]
-        self._count_events("disconnect_count", np.array(starts, dtype=np.int64))
+        starts = [span.start for span in merged_spans(gaps) if span.start > grid.day_start_us]
+        if starts:
+            self._count_events("disconnect_count", np.array(starts, dtype=np.int64))
 
     def prime(self, ticks: TradeTicks) -> None:
         """Take over the last trade before the day: the last of these, in total order."""
@@ -89,6 +116,7 @@ class TradeQuality:
         self._sequence.add(part)
         self._large.add(part)
         self._late.add(ticks)
+        self._tally = TradeTally.total([self._tally, TradeTally.of(part)])
         if sizes is not None:
             self._sizes.add(ticks.timestamp, sizes.base)
         self._events.stands_on(part.bars, _latest(part))
@@ -116,9 +144,13 @@ class TradeQuality:
             exact=self._exact(),
         )
 
-    def memory(self) -> TradeMemory:
-        """What the day after this one remembers; call after the last slice."""
-        return self._large.memory()
+    def carry(self) -> QualityCarry:
+        """What the next window takes over."""
+        return QualityCarry(self._delays.carry(), self._sequence.carry(), self._large.carry())
+
+    def tally(self) -> TradeTally:
+        """What these trades add to the memory of their day; call after the last slice."""
+        return self._tally
 
     def _exact(self) -> Mapping[Timeframe, Mapping[str, Float64Array]]:
         delays, sizes = self._delays.quantiles(), self._sizes.finish()

@@ -20,12 +20,12 @@ _NO_ID = -1
 _Positions = npt.NDArray[np.intp]
 
 
-@dataclass(slots=True)
-class _Carried:
-    """What is known of the trades before a slice.
+@dataclass(frozen=True, slots=True)
+class SequenceCarry:
+    """What is known of the trades before a slice or window.
 
     Attributes:
-        price: Of the last one; NaN where none is known, and then nothing is a change.
+        price: Of the last one; None where none is known, and then nothing is a change.
         arrival: Of the last one.
         direction: Of the last change of price; 0 where none is known.
         direction_arrival: Later arrival of the two trades between which that change was.
@@ -33,7 +33,7 @@ class _Carried:
         highest_id_arrival: Arrival of the trade that has it.
     """
 
-    price: float = np.nan
+    price: float | None = None
     arrival: int = NO_ARRIVAL
     direction: int = 0
     direction_arrival: int = NO_ARRIVAL
@@ -51,11 +51,14 @@ class TradeSequence:
     Args:
         grid: Bars of the day.
         has_dense_ids: The venue numbers its trades one by one.
+        carried: What the window before left; None at the start of a day.
     """
 
-    def __init__(self, grid: DayGrid, *, has_dense_ids: bool) -> None:
+    def __init__(
+        self, grid: DayGrid, *, has_dense_ids: bool, carried: SequenceCarry | None = None
+    ) -> None:
         self._has_ids = has_dense_ids
-        self._carried = _Carried()
+        self._carried = carried or SequenceCarry()
         self._dense = DenseColumns(
             grid,
             sums=(
@@ -75,7 +78,7 @@ class TradeSequence:
         """
         if len(ticks):
             last_id = None if ticks.trade_id is None else int(ticks.trade_id[-1])
-            self._carried = _Carried(
+            self._carried = SequenceCarry(
                 price=float(ticks.price[-1]),
                 arrival=int(ticks.local_timestamp[-1]),
                 highest_id=_NO_ID if last_id is None else last_id,
@@ -87,11 +90,17 @@ class TradeSequence:
         arrival = part.ticks.local_timestamp
         self._dense.stands_on(part.bars, _shifted(arrival, self._carried.arrival)[part.starts])
         self._add_order(part)
-        self._add_directions(part)
+        direction = self._add_directions(part)
+        highest = self._carried.highest_id, self._carried.highest_id_arrival
         if self._has_ids and part.ticks.trade_id is not None:
-            self._add_ids(part, part.ticks.trade_id)
-        self._carried.price = float(part.ticks.price[-1])
-        self._carried.arrival = int(arrival[-1])
+            highest = self._add_ids(part, part.ticks.trade_id)
+        self._carried = SequenceCarry(
+            float(part.ticks.price[-1]), int(arrival[-1]), *direction, *highest
+        )
+
+    def carry(self) -> SequenceCarry:
+        """What the next window takes over."""
+        return self._carried
 
     def finish(self) -> DenseColumns:
         """The columns, for all bars of the day."""
@@ -105,7 +114,8 @@ class TradeSequence:
         if is_early.any():
             self._dense.put(part.bars, out_of_order_count=hits_per_run(is_early, part.starts))
 
-    def _add_directions(self, part: TradeSlice) -> None:
+    def _add_directions(self, part: TradeSlice) -> tuple[int, int]:
+        """Count; gives the last change's direction and its arrival."""
         changes, directions = self._changes(part.ticks)
         lengths = np.diff(changes, prepend=0, append=len(part.ticks))
         carried = np.int8(self._carried.direction)
@@ -121,21 +131,21 @@ class TradeSequence:
             self._carried.direction_arrival, np.maximum(arrival[changes], before[changes])
         )
         self._dense.stands_on(part.bars, known[np.searchsorted(changes, part.starts)])
-        self._carried.direction_arrival = int(known[-1])
-        if len(directions):
-            self._carried.direction = int(directions[-1])
+        last = int(directions[-1]) if len(directions) else self._carried.direction
+        return last, int(known[-1])
 
     def _changes(self, ticks: TradeTicks) -> tuple[_Positions, Int8Array]:
         """Positions of trades at another price than the one before, and the signs of the change."""
         price, before = ticks.price, self._carried.price
         changes = np.flatnonzero(price[1:] != price[:-1]) + 1
         is_up = price[changes] > price[changes - 1]
-        if not np.isnan(before) and price[0] != before:
+        if before is not None and price[0] != before:
             changes = np.concatenate((np.zeros(1, dtype=np.intp), changes))
             is_up = np.concatenate(([price[0] > before], is_up))
         return changes, np.where(is_up, np.int8(1), np.int8(-1))
 
-    def _add_ids(self, part: TradeSlice, ids: Int64Array) -> None:
+    def _add_ids(self, part: TradeSlice, ids: Int64Array) -> tuple[int, int]:
+        """Count; gives the highest id and the arrival of the trade that has it."""
         highest = np.maximum(np.maximum.accumulate(ids), self._carried.highest_id)
         before = _shifted(highest, self._carried.highest_id)
         skipped = np.maximum(ids - before - 1, 0)
@@ -148,8 +158,7 @@ class TradeSequence:
             wanted > self._carried.highest_id, arrival[holder], self._carried.highest_id_arrival
         )
         self._dense.stands_on(part.bars, arrivals[:-1])
-        self._carried.highest_id = int(wanted[-1])
-        self._carried.highest_id_arrival = int(arrivals[-1])
+        return int(wanted[-1]), int(arrivals[-1])
 
 
 def _shifted(values: Int64Array, first: int) -> Int64Array:

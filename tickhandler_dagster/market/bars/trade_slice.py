@@ -53,7 +53,7 @@ def bars_of(
     """
     starts, opens = bar_starts(timestamp, timeframe.us)
     bars = (opens - grid.start_us) // timeframe.us
-    if bars[0] < 0 or bars[-1] >= timeframe.bars_per_day:
+    if bars[0] < 0 or bars[-1] >= grid.bars_of(timeframe):
         message = f"trades at {timestamp[0]}..{timestamp[-1]} µs are not in the day of the grid"
         raise IndexError(message)
     return starts, bars

@@ -11,7 +11,9 @@ from functools import partial
 
 from tickhandler_dagster.market.bars.book_depth import MIN_SLOPE_LEVELS, PRESSURE_REACH_BPS
 from tickhandler_dagster.market.bars.book_levels import NOTIONALS, REACHES_BPS
+from tickhandler_dagster.market.bars.quotes import STATE_AGE_US
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import over
 from tickhandler_dagster.market.features.units import BPS, FRACTION, QUOTE, Unit
 from tickhandler_dagster.market.tables import Bounds
 
@@ -22,7 +24,7 @@ _entry = partial(
     Feature,
     inputs=(Channel.LEVELS,),
     merge=Merge.LAST,
-    look_back="60 s",
+    look_back=over(STATE_AGE_US),
     carry_in="the last state before the bar",
     oracle="Slow reference in plain Python, also on recorded snapshots",
 )

@@ -13,7 +13,9 @@ import polars as pl
 
 from tickhandler_dagster.market.bars.flow_loading import MIN_FIT_BARS
 from tickhandler_dagster.market.bars.micro_price_fit import MIN_MOVES, MIN_STEPS
+from tickhandler_dagster.market.bars.quotes import STATE_AGE_US
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import EARLIER_DAY, over
 from tickhandler_dagster.market.features.units import BASE, BPS, PRICE, UTC, count_of
 from tickhandler_dagster.market.tables import TIMESTAMP, Bounds
 
@@ -26,7 +28,9 @@ _CCZ = "Cont, Cucuringu & Zhang (2023), Cross-impact of order flow imbalance in 
 _STOIKOV = "Stoikov (2018), The micro-price: a high-frequency estimator of future prices"
 _GOLDEN = "Hand-computed vectors; slow reference in plain Python, also on recorded feeds"
 
-_entry = partial(Feature, look_back="60 s", carry_in=_CARRIED, oracle=_GOLDEN)
+_STATES_AND_FIT = over(STATE_AGE_US, f"of states, and {EARLIER_DAY.text}")
+
+_entry = partial(Feature, look_back=over(STATE_AGE_US), carry_in=_CARRIED, oracle=_GOLDEN)
 _quotes = partial(_entry, inputs=(Channel.TOP,), source=_CKS)
 _snapshots = partial(_entry, inputs=(Channel.LEVELS,), source=_CCZ)
 _events = partial(
@@ -125,7 +129,7 @@ SNAPSHOT_FLOW: tuple[Feature, ...] = (
         merge=Merge.SUM,
         unit=BASE,
         null_rule=f"no earlier day with {MIN_FIT_BARS} one-minute bars to fit on, or {_NO_UNITS}",
-        look_back="the last earlier day with enough data",
+        look_back=_STATES_AND_FIT,
         carry_in="weights of the levels",
     ),
     _snapshots(
@@ -134,7 +138,7 @@ SNAPSHOT_FLOW: tuple[Feature, ...] = (
         merge=Merge.DERIVED,
         null_rule=f"no earlier day to fit on, no change, or {_NO_UNITS}",
         minimum="1 change",
-        look_back="the last earlier day with enough data",
+        look_back=_STATES_AND_FIT,
         carry_in="weights of the levels",
         expression=_per_mean_depth(
             "ofi_snap_weighted", "ofi_snap_depth_sum", "ofi_snap_event_count"
@@ -147,7 +151,7 @@ SNAPSHOT_FLOW: tuple[Feature, ...] = (
         unit=UTC,
         dtype=TIMESTAMP,
         null_rule="no earlier day to fit on",
-        look_back="the last earlier day with enough data",
+        look_back=EARLIER_DAY,
         carry_in="weights of the levels",
     ),
 )
@@ -156,7 +160,7 @@ _micro = partial(
     Feature,
     inputs=(Channel.TOP,),
     merge=Merge.LAST,
-    look_back="the last earlier day with enough data",
+    look_back=_STATES_AND_FIT,
     carry_in="the fitted table, and the last state before the bar",
     minimum=f"an earlier day with {MIN_MOVES} moves of the mid",
     source=_STOIKOV,
@@ -187,6 +191,8 @@ MICRO_PRICE: tuple[Feature, ...] = (
         unit=UTC,
         dtype=TIMESTAMP,
         null_rule="no earlier day to fit on, or the price step is unknown",
+        look_back=EARLIER_DAY,
+        carry_in="the fitted table",
     ),
 )
 

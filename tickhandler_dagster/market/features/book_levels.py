@@ -15,7 +15,9 @@ from operator import add
 
 import polars as pl
 
+from tickhandler_dagster.market.bars.quotes import STATE_AGE_US
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import over
 from tickhandler_dagster.market.features.units import BASE, BPS, FRACTION, PRICE, UTC, count_of
 from tickhandler_dagster.market.tables import TIMESTAMP, Bounds
 
@@ -32,7 +34,7 @@ _TWO_SIDED = "a side is empty"
 _entry = partial(
     Feature,
     inputs=(Channel.LEVELS,),
-    look_back="60 s",
+    look_back=over(STATE_AGE_US),
     carry_in="the last state before the bar",
     source="Order book snapshot at the bar's end, as in the earlier system",
     oracle="Slow reference in plain Python, also on recorded snapshots",

@@ -10,7 +10,9 @@ from functools import partial
 
 import polars as pl
 
+from tickhandler_dagster.market.bars.quotes import STATE_AGE_US
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import LookBack, over
 from tickhandler_dagster.market.features.units import (
     BPS,
     FRACTION,
@@ -33,7 +35,7 @@ _time_weighted = partial(
     Feature,
     inputs=_TOP,
     merge=Merge.SUM,
-    look_back="60 s",
+    look_back=over(STATE_AGE_US),
     carry_in=_CARRIED,
     source="Time-weighted quoted spread: McInish & Wood (1992), Intraday patterns in spreads",
     oracle=_SLOW,
@@ -117,7 +119,7 @@ IMBALANCE: tuple[Feature, ...] = (
         unit=FRACTION,
         bounds=Bounds(ge=-1, le=1),
         null_rule=f"no state of b < a that is at most 60 s old, B+A = 0, or {_NO_UNITS}",
-        look_back="60 s",
+        look_back=over(STATE_AGE_US),
         carry_in=_CARRIED,
         source="Gould & Bonart (2016), Queue imbalance as a one-tick-ahead price predictor",
         oracle=_SLOW,
@@ -130,7 +132,7 @@ IMBALANCE: tuple[Feature, ...] = (
         unit=PRICE,
         bounds=Bounds(ge=0),
         null_rule=f"no state of b < a that is at most 60 s old, B+A = 0, or {_NO_UNITS}",
-        look_back="60 s",
+        look_back=over(STATE_AGE_US),
         carry_in=_CARRIED,
         source="Stoikov (2018), The micro-price, section 2",
         oracle=_SLOW,
@@ -152,7 +154,7 @@ KINDS: tuple[Feature, ...] = (
         unit=MS,
         bounds=Bounds(ge=0),
         null_rule="no state has come yet",
-        look_back="back to the last state, however old",
+        look_back=LookBack("back to the last state, however old", is_unlimited=True),
         carry_in=_CARRIED,
         source="Feed quality: staleness of quotes",
         oracle=_SLOW,

@@ -12,8 +12,10 @@ from typing import TypeAlias
 
 import polars as pl
 
+from tickhandler_dagster.market.bars.arrival_join import JOIN_AGE_US
 from tickhandler_dagster.market.bars.trade_impact import HORIZONS_US
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import over
 from tickhandler_dagster.market.features.spreads import BPS_TIMES_QUOTE
 from tickhandler_dagster.market.features.units import BPS, QUOTE
 from tickhandler_dagster.market.tables import Bounds
@@ -30,7 +32,7 @@ def _horizon(tag: str) -> tuple[Feature, ...]:
     entry = partial(
         Feature,
         inputs=(Channel.TRADES, Channel.TOP),
-        look_back="5 s of states by arrival",
+        look_back=over(JOIN_AGE_US, "of states by arrival"),
         carry_in="the state before the first trade",
         delay_us=HORIZONS_US[tag],
         source="Huang and Stoll, Journal of Financial Economics 41 (1996)",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from tickhandler_dagster.market.bars.funding import TICKER_AGE_US
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import LookBack, over
 from tickhandler_dagster.market.features.units import (
     BASE,
     FRACTION,
@@ -29,7 +31,6 @@ _PER_DAY = Unit("per day")
 _PERCENT = Unit("percent")
 _HOURS = Unit("h")
 
-_AGE = "10 min"
 _STALE = "no row that carried it arrived in the last 10 min"
 _CARRY = "the last rows of the day before"
 _NO_UNITS = "the contract's units are unknown"
@@ -62,7 +63,7 @@ def _state(
         null_rule=null_rule,
         unit=unit,
         bounds=bounds,
-        look_back=_AGE,
+        look_back=over(TICKER_AGE_US),
         carry_in=_CARRY,
         source=_MERGED,
         oracle=_PLANTED,
@@ -91,7 +92,7 @@ _FUNDING = (
         null_rule=f"{_STALE}; Deribit and Hyperliquid publish none",
         unit=UTC,
         dtype=TIMESTAMP,
-        look_back=_AGE,
+        look_back=over(TICKER_AGE_US),
         carry_in=_CARRY,
         source=_MERGED,
         oracle=_PLANTED,
@@ -105,7 +106,7 @@ _FUNDING = (
         null_rule="no funding has been seen to pass",
         unit=_HOURS,
         bounds=_POSITIVE,
-        look_back="unlimited",
+        look_back=LookBack("unlimited", is_unlimited=True),
         carry_in="kept from day to day per instrument",
         minimum="one funding seen to pass",
         source="https://github.com/freqtrade/freqtrade/issues/12583 (8 h is no longer universal)",
@@ -119,7 +120,7 @@ _FUNDING = (
         merge=Merge.LAST,
         null_rule="no funding seen to pass, no such row, or the next one is past by 10 min unseen",
         unit=FRACTION,
-        look_back="one funding interval",
+        look_back=LookBack("one funding interval", is_unlimited=True),
         carry_in="kept from day to day per instrument",
         minimum="one funding seen to pass",
         source="https://docs.tardis.dev/historical-data-details (rows at the event may mix both)",
@@ -165,7 +166,7 @@ _PRICES = (
         null_rule="no row yet, also not on the day before",
         unit=MS,
         bounds=_POSITIVE,
-        look_back="the day before",
+        look_back=LookBack("the day before", is_unlimited=True),
         carry_in="the last row of the day before",
         source=_OWN,
         oracle="the slow reference",
@@ -199,7 +200,7 @@ _INTEREST = (
         null_rule=f"no row that carried it in the 10 min before the open; {_NO_UNITS}",
         unit=BASE,
         bounds=_NOT_NEGATIVE,
-        look_back="10 min before the open",
+        look_back=over(TICKER_AGE_US, "before the open"),
         carry_in=_CARRY,
         source=_OWN,
         oracle=_PLANTED,

@@ -142,7 +142,7 @@ def _facts(feature: Feature) -> Iterator[tuple[str, str]]:
     yield "From", ", ".join(feature.inputs)
     yield "Null", _null(feature)
     yield "Smallest sample", feature.minimum
-    yield "Looks back", feature.look_back
+    yield "Looks back", feature.look_back.text
     yield "Carried in", feature.carry_in
     yield "Larger bars", _merge(feature)
     yield "Known", "" if not feature.delay_us else _delay(feature)

@@ -9,10 +9,10 @@ type makes one roll-up. NaN is "undefined" and becomes null in the table.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -25,31 +25,49 @@ from tickhandler_dagster.market.timeframes import BASE_TIMEFRAME, Timeframe
 NO_ARRIVAL = -(2**63)
 """Stands for "no row" where an arrival is asked for."""
 
-Cut: TypeAlias = tuple[Timeframe, slice]
-"""Some consecutive bars of the day's bars of a timeframe."""
-
 
 @dataclass(frozen=True, slots=True)
 class DayGrid:
-    """All bars of one length in a UTC day, listed or not.
+    """All bars of one length in a UTC day or in a window of it, listed or not.
 
     Attributes:
-        start_us: First moment of the day, microseconds since the epoch.
+        start_us: First moment of the day or window, microseconds since the epoch.
         timeframe: Length of the bars.
+        length_us: Length of the day or window, whole bars.
     """
 
     start_us: int
     timeframe: Timeframe = BASE_TIMEFRAME
+    length_us: int = US_PER_DAY
 
     @property
     def end_us(self) -> int:
-        """First moment after the day."""
-        return self.start_us + US_PER_DAY
+        """First moment after the day or window."""
+        return self.start_us + self.length_us
+
+    @property
+    def day_start_us(self) -> int:
+        """First moment of the UTC day."""
+        return self.start_us - self.start_us % US_PER_DAY
+
+    @property
+    def is_whole_day(self) -> bool:
+        """It is a day and not a part of one."""
+        return self.length_us == US_PER_DAY
 
     @property
     def bars(self) -> int:
         """Number of bars."""
-        return US_PER_DAY // self.timeframe.us
+        return self.length_us // self.timeframe.us
+
+    @property
+    def timeframes(self) -> tuple[Timeframe, ...]:
+        """The timeframes, smallest first, whose bars fill the day or window exactly."""
+        return _dividing(self.start_us % US_PER_DAY, self.length_us)
+
+    def bars_of(self, timeframe: Timeframe) -> int:
+        """Number of bars of another length."""
+        return self.length_us // timeframe.us
 
     @property
     def opens(self) -> Int64Array:
@@ -62,9 +80,18 @@ class DayGrid:
         return self.opens + self.timeframe.us
 
 
+@functools.lru_cache(maxsize=4096)
+def _dividing(since_midnight_us: int, length_us: int) -> tuple[Timeframe, ...]:
+    return tuple(
+        timeframe
+        for timeframe in sorted(Timeframe, key=lambda one: one.us)
+        if since_midnight_us % timeframe.us == 0 and length_us % timeframe.us == 0
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyDay:
-    """What one family found in an instrument's day.
+    """What one family found in an instrument's day or window.
 
     Attributes:
         statistics: Mergeable columns, one element per 15 s bar of the day (`DayGrid.bars`). A
@@ -72,15 +99,18 @@ class FamilyDay:
         exact: Columns that do not merge, per timeframe, one element per bar of it.
         last_arrival: Latest arrival of any row a 15 s bar's values stand on, its own rows and those
             of the state it took over; `NO_ARRIVAL` where there is none.
+        length_us: Length of the time that the arrays span. The kernels leave it at a day, for they
+            know no other length of bars than their own; `merged` sets it.
     """
 
     statistics: Mapping[str, Float64Array]
     last_arrival: Int64Array
     exact: Mapping[Timeframe, Mapping[str, Float64Array]] = field(default_factory=dict)
+    length_us: int = US_PER_DAY
 
 
-def merged(*days: FamilyDay) -> FamilyDay:
-    """What several computations found, as one family's day; at least one."""
+def merged(*days: FamilyDay, length_us: int = US_PER_DAY) -> FamilyDay:
+    """What several computations found in so long a time, as one family's day; at least one."""
     return FamilyDay(
         {name: values for day in days for name, values in day.statistics.items()},
         np.maximum.reduce([day.last_arrival for day in days]),
@@ -92,6 +122,7 @@ def merged(*days: FamilyDay) -> FamilyDay:
             }
             for timeframe in Timeframe
         },
+        length_us,
     )
 
 
@@ -116,72 +147,48 @@ _REDUCTIONS: Mapping[Merge, Callable[[Float64Array], Float64Array]] = MappingPro
 )
 
 
-def rolled_up_column(values: Float64Array, merge: Merge, timeframe: Timeframe) -> Float64Array:
-    """A statistic of the bars of `timeframe` from that of the day's smaller bars.
+def rolled_up_column(
+    values: Float64Array, merge: Merge, timeframe: Timeframe, length_us: int = US_PER_DAY
+) -> Float64Array:
+    """A statistic of the bars of `timeframe` from that of the smaller bars of so long a time.
 
     Example:
         >>> quarter_minutes = np.arange(5_760.0)
         >>> rolled_up_column(quarter_minutes, Merge.SUM, Timeframe.M1)[:2].tolist()
         [6.0, 22.0]
     """
-    ratio = len(values) // timeframe.bars_per_day
+    ratio = len(values) * timeframe.us // length_us
     return values if ratio == 1 else _REDUCTIONS[merge](values.reshape(-1, ratio))
 
 
-def rolled_up_arrival(last_arrival: Int64Array, timeframe: Timeframe) -> Int64Array:
+def rolled_up_arrival(
+    last_arrival: Int64Array, timeframe: Timeframe, length_us: int = US_PER_DAY
+) -> Int64Array:
     """The latest arrival of each bar of `timeframe`."""
-    ratio = len(last_arrival) // timeframe.bars_per_day
+    ratio = len(last_arrival) * timeframe.us // length_us
     return np.asarray(np.maximum.reduce(last_arrival.reshape(-1, ratio), axis=1))
 
 
 def family_columns(
     day: FamilyDay, features: Sequence[Feature], timeframe: Timeframe
 ) -> dict[str, pl.Series]:
-    """The family's stored columns for all bars of one timeframe, by name (`cut_columns`)."""
-    columns = cut_columns(day, features, [(timeframe, slice(0, timeframe.bars_per_day))])
-    return {column.name: column for column in columns}
-
-
-def cut_columns(
-    day: FamilyDay, features: Sequence[Feature], cuts: Sequence[Cut]
-) -> list[pl.Series]:
-    """The family's stored columns, derived ones not yet, for bars of several timeframes.
+    """The family's stored columns for all bars of one timeframe, by name; derived ones not yet.
 
     Columns of a channel that is not there are not among them.
 
-    Args:
-        day: What the family found.
-        features: Which columns.
-        cuts: Timeframes, and which of its bars are wanted of each.
-
-    Shape: one element per wanted bar, in the order of the cuts.
     Nulls: where the family has NaN.
     """
-    return [
-        as_series(np.concatenate([_values(day, feature, cut) for cut in cuts]), feature)
-        for feature in features
-        if feature.name in day.statistics
-        or all(feature.name in day.exact.get(timeframe, {}) for timeframe, _ in cuts)
-    ]
-
-
-def arrival_column(day: FamilyDay | None, cuts: Sequence[Cut]) -> pl.Series:
-    """The latest arrival behind each wanted bar, `NO_ARRIVAL` where there is none."""
-    if day is None:
-        total = sum(bars.stop - bars.start for _, bars in cuts)
-        return pl.repeat(NO_ARRIVAL, total, dtype=pl.Int64, eager=True)
-    return pl.Series(
-        np.concatenate(
-            [rolled_up_arrival(day.last_arrival, timeframe)[bars] for timeframe, bars in cuts]
+    exact = day.exact.get(timeframe, {})
+    return {
+        feature.name: as_series(
+            rolled_up_column(day.statistics[feature.name], feature.merge, timeframe, day.length_us)
+            if feature.name in day.statistics
+            else exact[feature.name],
+            feature,
         )
-    )
-
-
-def _values(day: FamilyDay, feature: Feature, cut: Cut) -> Float64Array:
-    timeframe, bars = cut
-    if feature.name in day.statistics:
-        return rolled_up_column(day.statistics[feature.name], feature.merge, timeframe)[bars]
-    return day.exact[timeframe][feature.name][bars]
+        for feature in features
+        if feature.name in day.statistics or feature.name in exact
+    }
 
 
 def as_series(values: Float64Array, feature: Feature) -> pl.Series:

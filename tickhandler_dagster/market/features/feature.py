@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import polars as pl
 
+from tickhandler_dagster.market.features.look_back import BAR_ALONE, LookBack
 from tickhandler_dagster.market.features.units import NONE, Unit
 from tickhandler_dagster.market.tables import Bounds, Column
 
@@ -76,7 +77,7 @@ class Feature:
         unit: Unit and dimension.
         dtype: Stored type.
         bounds: What every non-null value obeys.
-        look_back: How far before the bar's open rows can matter; empty for the bar alone.
+        look_back: How far before the bar's open rows can matter.
         carry_in: State it takes over from before the bar; empty for none.
         minimum: Smallest sample; empty for none.
         delay_us: How long after the bar's end it is known; 0 with the bar itself.
@@ -98,7 +99,7 @@ class Feature:
     unit: Unit = NONE
     dtype: pl.DataType = field(default_factory=pl.Float64)
     bounds: Bounds = field(default_factory=Bounds)
-    look_back: str = ""
+    look_back: LookBack = BAR_ALONE
     carry_in: str = ""
     minimum: str = ""
     delay_us: int = 0

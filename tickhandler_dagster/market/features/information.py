@@ -10,7 +10,9 @@ from functools import partial
 
 import polars as pl
 
+from tickhandler_dagster.market.bars.quotes import STATE_AGE_US
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import LookBack, over
 from tickhandler_dagster.market.features.units import FRACTION, QUOTE, Unit, count_of
 from tickhandler_dagster.market.tables import Bounds
 
@@ -35,7 +37,7 @@ _ROUNDING = 1e-12  # a variance smaller than this share of its terms is rounding
 _second = partial(
     Feature,
     inputs=(Channel.TRADES, Channel.TOP),
-    look_back="60 s of states",
+    look_back=over(STATE_AGE_US, "of states"),
     carry_in="the mid at the bar's open",
     source=_KYLE,
     oracle="numpy.polyfit on the same seconds",
@@ -201,7 +203,7 @@ FLOW_TOXICITY: tuple[Feature, ...] = (
         null_rule="V* is unknown, or fewer than 50 buckets are complete",
         unit=FRACTION,
         bounds=Bounds(ge=0, le=1),
-        look_back="50 buckets, a day of mean volume",
+        look_back=LookBack("50 buckets, a day of mean volume", is_unlimited=True),
         carry_in="the bucket in progress and the last 50 imbalances, as shares of a bucket, from "
         "the day before",
         minimum="50 complete buckets",

@@ -9,7 +9,9 @@ from functools import partial
 
 import polars as pl
 
+from tickhandler_dagster.market.bars.trade_delays import SKEW_WINDOW_US
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import LAST_TRADE, LookBack, over
 from tickhandler_dagster.market.features.units import FRACTION, MS, US, count_of
 from tickhandler_dagster.market.tables import Bounds
 
@@ -107,14 +109,14 @@ LATENCY: tuple[Feature, ...] = (
         merge=Merge.LAST,
         null_rule="no trade in those 60 s, less than 60 s of the day have passed, or the venue "
         "gives no exchange time",
-        look_back="60 s before the bar's end",
+        look_back=over(SKEW_WINDOW_US, "before the bar's end"),
         source="Clock filter of NTP: the smallest delay of a window (RFC 5905, section 10)",
         oracle="polars rolling minimum over the recorded trades",
     ),
     _count(
         name="out_of_order_count",
         formula="Trades that arrived before the trade just before them in the total order.",
-        look_back="to the trade before the bar",
+        look_back=LAST_TRADE,
         carry_in="arrival of the trade before the bar",
     ),
     _count(
@@ -122,7 +124,7 @@ LATENCY: tuple[Feature, ...] = (
         formula="Trade numbers skipped: Σ max(id - highest id before - 1, 0).",
         null_rule="the venue does not number its trades one by one",
         unit=count_of("ids"),
-        look_back="to the trade with the highest id before the bar",
+        look_back=LookBack("to the trade with the highest id before the bar", is_unlimited=True),
         carry_in="id of the last trade before the day",
     ),
     _count(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import over
 from tickhandler_dagster.market.features.units import (
     BASE,
     BPS,
@@ -18,6 +19,7 @@ from tickhandler_dagster.market.features.units import (
     Unit,
     count_of,
 )
+from tickhandler_dagster.market.options.chain import WING_AGE_US
 from tickhandler_dagster.market.tables import Bounds
 
 VOLATILITY = Unit("annualised volatility: 0.5 = 50 %")
@@ -29,7 +31,6 @@ _EXPIRIES = count_of("expiries")
 _CBOE = "Cboe (2023), Volatility Index Methodology: Cboe Volatility Index"
 _BLACK = "Black (1976), The pricing of commodity contracts"
 _GATHERAL = "Gatheral (2006), The Volatility Surface"
-_CHAIN_STATE = "30 min: the last row of each option"
 _CARRY = "last row of each option in the file of the day before"
 _USED = (
     "5 options that count in the expiry, a forward, and an hour to expiry; an option counts with a "
@@ -44,7 +45,7 @@ _entry = partial(
     Feature,
     inputs=(Channel.OPTIONS,),
     merge=Merge.LAST,
-    look_back=_CHAIN_STATE,
+    look_back=over(WING_AGE_US, "(the last row of each option)"),
     carry_in=_CARRY,
     oracle=_REFERENCE,
 )

@@ -10,7 +10,10 @@ from functools import partial
 
 import polars as pl
 
+from tickhandler_dagster.market.bars.quotes import STATE_AGE_US
+from tickhandler_dagster.market.days import US_PER_SECOND
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import LAST_TRADE, over
 from tickhandler_dagster.market.features.units import FRACTION, Unit, count_of
 from tickhandler_dagster.market.tables import Bounds
 
@@ -28,10 +31,12 @@ _AMAYA = "Amaya et al., Journal of Financial Economics 118 (2015)"
 _FEW = "fewer than 10 returns"
 _TOO_FEW = "fewer than 30 returns"
 
+_EARLIER_RETURN = over(STATE_AGE_US + US_PER_SECOND, "of states")
+
 _measure = partial(
     Feature,
     inputs=(Channel.TOP,),
-    look_back="60 s of states",
+    look_back=over(STATE_AGE_US, "of states"),
     carry_in="the mid at the bar's open",
     source=_ANDERSEN,
     oracle="a simulated diffusion gives back its variance",
@@ -104,12 +109,14 @@ _SUMS: tuple[Feature, ...] = (
         name="mid_return_pair_count",
         formula="Seconds P of the bar with a return whose preceding second has one too; the bar's "
         "first second pairs with the last of the bar before, the day's first with none.",
+        look_back=_EARLIER_RETURN,
         carry_in="the last return before the bar, not across midnight",
         source=_BARNDORFF,
     ),
     _square(
         name="mid_return_pair_sum",
         formula="Σ |r(k)|·|r(k-1)| over those pairs of neighbouring seconds.",
+        look_back=_EARLIER_RETURN,
         carry_in="the last return before the bar, not across midnight",
         source=_BARNDORFF,
     ),
@@ -215,7 +222,7 @@ _HIGH_MOMENTS: tuple[Feature, ...] = (
 _trade = partial(
     _measure,
     inputs=(Channel.TRADES,),
-    look_back="the last trade",
+    look_back=LAST_TRADE,
     carry_in="the last trade before the bar",
 )
 _trade_m = pl.col("trade_return_count")

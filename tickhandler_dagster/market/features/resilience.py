@@ -10,9 +10,11 @@ from functools import partial
 
 import polars as pl
 
+from tickhandler_dagster.market.bars.quotes import STATE_AGE_US
 from tickhandler_dagster.market.bars.recovery import HORIZON_US
 from tickhandler_dagster.market.bars.resilience import MIN_EVENTS
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import over
 from tickhandler_dagster.market.features.units import FRACTION, MS, count_of
 from tickhandler_dagster.market.tables import Bounds
 
@@ -21,7 +23,7 @@ _NO_UNITS = "the size of a contract is unknown"
 _entry = partial(
     Feature,
     inputs=(Channel.TOP,),
-    look_back="60 s",
+    look_back=over(STATE_AGE_US),
     carry_in="the last state before the bar",
     delay_us=HORIZON_US,
     source="Foucault, Kadan & Kandel (2005), Limit order book as a market for liquidity; "

@@ -11,8 +11,10 @@ from functools import partial
 
 import polars as pl
 
+from tickhandler_dagster.market.bars.arrival_join import JOIN_AGE_US
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
 from tickhandler_dagster.market.features.information import FLOW_TOXICITY, IMPACT_REGRESSION
+from tickhandler_dagster.market.features.look_back import LookBack, over
 from tickhandler_dagster.market.features.units import BPS, FRACTION, QUOTE, Unit
 from tickhandler_dagster.market.features.units import count_of as _count_of
 from tickhandler_dagster.market.tables import Bounds
@@ -28,7 +30,7 @@ _ROLL = "Roll, A Simple Implicit Measure of the Effective Bid-Ask Spread, Journa
 _matched = partial(
     Feature,
     inputs=(Channel.TRADES, Channel.TOP),
-    look_back="5 s of states by arrival",
+    look_back=over(JOIN_AGE_US, "of states by arrival"),
     carry_in="the state before the first trade",
     source=_HUANG_STOLL,
     oracle="frds 2.4.1 effective_spread (notional weights, percent), its formula restated",
@@ -88,7 +90,7 @@ EFFECTIVE_SPREADS: tuple[Feature, ...] = (
 _pairs = partial(
     Feature,
     inputs=(Channel.TRADES,),
-    look_back="two trades",
+    look_back=LookBack("two trades", trades=2),
     carry_in="the last two trades before the bar",
     source=_ROLL,
     oracle="a simulated Roll process gives back its spread",
@@ -149,7 +151,7 @@ HIGH_LOW_SPREAD: tuple[Feature, ...] = (
         null_rule="the day's first bar, a bar without trades in the pair, or a negative estimate",
         unit=BPS,
         bounds=Bounds(ge=0),
-        look_back="one bar",
+        look_back=LookBack("one bar", bars=1),
         minimum="2 traded bars",
         source="Corwin and Schultz, Journal of Finance 67 (2012)",
         oracle="the authors' form with exponentials, slowly",

@@ -11,6 +11,7 @@ from functools import partial
 import polars as pl
 
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import LAST_TRADE, LookBack
 from tickhandler_dagster.market.features.units import (
     BASE_SQUARED,
     MS,
@@ -42,7 +43,7 @@ _entry = partial(
     source="Engle & Russell (1998), Autoregressive conditional duration",
     oracle=_GROUP_BY,
 )
-_gap = partial(_entry, carry_in=_BEFORE_THE_BAR, look_back="to the trade before the bar")
+_gap = partial(_entry, carry_in=_BEFORE_THE_BAR, look_back=LAST_TRADE)
 
 ARRIVALS: tuple[Feature, ...] = (
     _entry(
@@ -93,7 +94,7 @@ ARRIVALS: tuple[Feature, ...] = (
         null_rule="no trade is known up to the bar's end",
         unit=MS,
         bounds=Bounds(ge=0),
-        look_back="to the last trade",
+        look_back=LookBack("to the last trade", trades=1),
         carry_in="exchange time of the last trade before the day",
         source="Staleness of the last price",
         oracle="Identity: 0 < ts_close - close_time in a traded bar",

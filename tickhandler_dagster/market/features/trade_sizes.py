@@ -11,6 +11,7 @@ from functools import partial
 import polars as pl
 
 from tickhandler_dagster.market.features.feature import Channel, Feature, Merge
+from tickhandler_dagster.market.features.look_back import LookBack
 from tickhandler_dagster.market.features.units import BASE, FRACTION, QUOTE, count_of
 from tickhandler_dagster.market.tables import Bounds
 
@@ -41,7 +42,7 @@ _large = partial(
     _entry,
     bounds=Bounds(ge=0),
     null_rule=_NO_THRESHOLD,
-    look_back="7 days",
+    look_back=LookBack("7 days"),
     carry_in="trade sizes of the 7 days before the day",
     minimum="one trade on those days",
     source=_BARCLAY_WARNER,
@@ -51,7 +52,7 @@ _tick_rule = partial(
     _entry,
     source=_LEE_READY,
     oracle="Forward-filled sign of price changes by polars",
-    look_back="to the last change of price of the day",
+    look_back=LookBack("to the last change of price of the day", is_unlimited=True),
     carry_in="price of the trade before the day",
 )
 _tick_rule_count = partial(

@@ -140,7 +140,7 @@ class Bars:
             reference=make_day(REFERENCE_SEED, START, share=0.5),
             near=make_day(NEAR_SEED, START, share=0.1),
         )
-        self._gaps = (gap,)
+        self.gaps = (gap,)
         self._surface = surface_frames()
         self._memories = []
         self.with_channels = cache(self._with_channels)
@@ -164,8 +164,17 @@ class Bars:
 
     def of(self, markets, instrument=None, timeframes=tuple(Timeframe), **options):
         """The bars of all timeframes, after a day before that left its memory."""
-        instrument = instrument or self._instrument("perpetual")
-        around = Surroundings(
+        instrument = instrument or self.instrument("perpetual")
+        around = self.surroundings(instrument, markets)
+        day = self._building.Build(
+            markets.own, instrument, around=around, gaps=self.gaps, **options
+        )
+        return day.finish(timeframes)
+
+    def surroundings(self, instrument, markets=None):
+        """What the bars look at besides the rows of their own day."""
+        markets = markets or self.markets
+        return Surroundings(
             memory=self._memory(markets.warm, instrument),
             reference=self._building.reference_day(markets.reference),
             near=None
@@ -173,29 +182,24 @@ class Bars:
             else self._building.near_contract(markets.near),
             surface=self._surface,
         )
-        day = self._building.Build(
-            markets.own, instrument, around=around, gaps=self._gaps, **options
-        )
-        return day.finish(timeframes)
 
-    def _instrument(self, name):
+    def instrument(self, name):
         return self._building.Instrument(**INSTRUMENTS[name])
 
     def _of_instrument(self, name):
-        return self.of(self.markets, self._instrument(name))
+        return self.of(self.markets, self.instrument(name))
 
     def _with_channels(self, *types):
         own = self.markets.own.with_only(*types)
         return self.of(dataclasses.replace(self.markets, own=own))
 
-    def of_files(self, files, instrument):
-        """The bars of vendor files; their own book ticker serves where there are no quotes."""
+    def rows_of(self, files):
+        """The rows of vendor files; their own book ticker serves where there are no quotes."""
         frames = {name: stored(body, name) for name, body in files.items()}
         ticker = frames.pop(DataType.BOOK_TICKER, None)
         if ticker is not None:
             frames.setdefault(DataType.QUOTES, ticker)
-        rows = dataclasses.replace(self.rows, frames=frames)
-        return self._building.Build(rows, instrument).finish()
+        return dataclasses.replace(self.rows, frames=frames)
 
     def just_before_the_latest(self, data_type):
         """A moment just before the row arrives that is furthest behind the end of its bar."""
@@ -210,11 +214,11 @@ class Bars:
 
     def known_at(self, moment, instrument):
         markets = self.markets.later(lambda rows: rows.arrived(moment))
-        return self.of(markets, self._instrument(instrument))
+        return self.of(markets, self.instrument(instrument))
 
     def with_other_future(self, moment, instrument):
         markets = self.markets.later(lambda rows: rows.with_shuffled_future(moment, seed=3))
-        return self.of(markets, self._instrument(instrument))
+        return self.of(markets, self.instrument(instrument))
 
     def _scaled(self, price, size):
         markets = self.markets.each(lambda rows: rows.scaled(price=price, size=size))
@@ -235,20 +239,26 @@ class Bars:
 
 
 @pytest.fixture(scope="session")
-def foreign(bars, building):
-    """Bars of a simulated instrument, or of one in a folder of recorded files."""
+def foreign_rows(bars, building):
+    """Rows of a simulated instrument, or of one in a folder of recorded files, and what it is."""
 
     @cache
-    def built(name, folder=None):
+    def read(name, folder=None):
         venue, symbol, terms = FOREIGN[name]
         files = (
             sandbox_files(venue, symbol)
             if folder is None
             else recorded_files(folder, venue, symbol)
         )
-        return bars.of_files(files, building.Instrument(terms, tick_size=0.1, venue=venue))
+        return bars.rows_of(files), building.Instrument(terms, tick_size=0.1, venue=venue)
 
-    return built
+    return read
+
+
+@pytest.fixture(scope="session")
+def foreign(foreign_rows, building):
+    """Bars of a simulated instrument, or of one in a folder of recorded files."""
+    return cache(lambda *which: building.Build(*foreign_rows(*which)).finish())
 
 
 @pytest.fixture(scope="session")
