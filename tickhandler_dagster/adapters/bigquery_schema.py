@@ -86,13 +86,22 @@ def table_definition(item: WarehouseTable, table_id: str) -> bigquery.Table:
 def reconciled(item: WarehouseTable, stored: bigquery.Table) -> list[str]:
     """Bring `stored` up to the table; the names of the properties that changed.
 
+    Raises:
+        InvalidSetting: a column has another type, or it is a table of something else.
+    """
+    table_id = f"{stored.project}.{stored.dataset_id}.{stored.table_id}"
+    return brought_up_to(table_definition(item, table_id), stored)
+
+
+def brought_up_to(wanted: bigquery.Table, stored: bigquery.Table) -> list[str]:
+    """Bring `stored` up to `wanted`; the names of the properties that changed.
+
     Columns are added at the end and described anew, never removed or changed.
 
     Raises:
         InvalidSetting: a column has another type, or it is a table of something else.
     """
-    wanted = table_definition(item, f"{stored.project}.{stored.dataset_id}.{stored.table_id}")
-    _check_layout(item, stored)
+    _check_layout(wanted, stored)
     by_name = {field.name: field for field in wanted.schema}
     known = {field.name for field in stored.schema}
     for field in stored.schema:
@@ -123,16 +132,18 @@ def _description(column: Column) -> str:
     return text[:_DESCRIPTION_CHARACTERS]
 
 
-def _check_layout(item: WarehouseTable, stored: bigquery.Table) -> None:
+def _check_layout(wanted: bigquery.Table, stored: bigquery.Table) -> None:
+    cut = wanted.time_partitioning
     partitioning = stored.time_partitioning
-    found = partitioning.field if partitioning and partitioning.type_ == "DAY" else None
-    if stored.table_type == "TABLE" and found == item.day_column:
+    is_cut_so = bool(partitioning and partitioning.type_ == cut.type_)
+    found = partitioning.field if is_cut_so else None
+    if stored.table_type == "TABLE" and found == cut.field:
         return
     raise InvalidSetting(
         f"BigQuery table {stored.full_table_id or stored.table_id}",
         "a table of something else has this name",
         was=f"{(stored.table_type or 'TABLE').lower()} partitioned by {found or 'nothing'}",
-        expected=f"a table with a partition per day of {item.day_column}",
+        expected=f"a table with a partition per {cut.type_.lower()} of {cut.field}",
         remedy="Set BIGQUERY_DATASET to another dataset, or rename that table; it was left alone",
     )
 
