@@ -75,7 +75,7 @@ class Meter:
             self.seconds[key.to_user_string()] += seconds / len(keys)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeteredPlatform(Platform):
     """A platform whose runs are measured; raw ticks are fetched again where the plan says so.
 
