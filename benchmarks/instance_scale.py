@@ -25,6 +25,9 @@ import instance_page as page
 import psutil
 from dagster import DagsterEventType
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.partition_status_cache import (
+    get_and_update_asset_status_cache_value,
+)
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -35,6 +38,7 @@ from tickhandler_dagster.automation.alert_store import store_memory
 from tickhandler_dagster.automation.alert_watch import Watch
 from tickhandler_dagster.automation.freshness_signals import expected_cells
 from tickhandler_dagster.definitions import build_definitions
+from tickhandler_dagster.instance.grid_states import linear_grid
 from tickhandler_dagster.market.alerts.ledger import Ledger
 from tickhandler_dagster.market.alerts.policy_form import parse_alerts
 from tickhandler_dagster.market.data_types import DataType
@@ -59,6 +63,7 @@ POLICY = {
     "deadlines": [{"assets": ["raw_ticks/*", "candles/1m"], "by": "10:00"}],
     "notifiers": {"log": {"type": "file", "path": "alerts.jsonl"}},
 }
+_THEIRS = ("the same, Dagster's own grid", lambda days: days)
 _MEGA = 1e6
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -151,6 +156,7 @@ def measure(folder: Path, days: int, note: Callable[[str], None]) -> Scale:
     with dg.DagsterInstance.from_config(str(scale.home)) as instance:
         _fill(scale, instance, streams)
         _check_states(scale, instance, repository)
+        _grid_states(scale, instance, repository, streams)
         _page(scale, streams)
         _sensor(scale, instance, repository, streams)
     _commands(scale)
@@ -206,6 +212,34 @@ def _check_states(
         sys.exit("The two event logs disagree: the ratio means nothing.")
     ours = scale.costs[-2]
     scale.costs[-1].ratio = scale.costs[-1].cpu_s / ours.cpu_s
+
+
+def _grid_states(
+    scale: Scale,
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    streams: list[fill.Stream],
+) -> None:
+    """The first look at the cells of every asset, on our grid and on Dagster's own."""
+    found = []
+    for name, grid_of in ((f"first look at {len(streams)} assets", linear_grid), _THEIRS):
+        for one in streams:
+            instance.event_log_storage.wipe_asset_cached_status(one.key)
+        with scale.measured(name) as cost:
+            looks = {}
+            for one in streams:
+                days = repository.asset_graph.get(one.key).partitions_def
+                value = get_and_update_asset_status_cache_value(instance, one.key, grid_of(days))
+                if days is None or value is None:
+                    sys.exit(f"{one.key.to_user_string()} was not filled.")
+                looks[one.key] = value.deserialize_materialized_partition_subsets(days)
+            cost.note = f"{sum(len(cells) for cells in looks.values()):,} cells are there"
+        found.append(looks)
+    if found[0] != found[1]:
+        sys.exit("The two grids disagree: the ratio means nothing.")
+    scale.costs[-1].ratio = scale.costs[-1].cpu_s / scale.costs[-2].cpu_s
+    for one in streams:  # the page's first look is one
+        instance.event_log_storage.wipe_asset_cached_status(one.key)
 
 
 def _page(scale: Scale, streams: list[fill.Stream]) -> None:

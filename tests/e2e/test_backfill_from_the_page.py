@@ -12,15 +12,18 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from doubles.small_market import SmallMarket
 from pydantic import AnyHttpUrl, SecretStr
 
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.sandbox.simulator import Simulator
 from tickhandler_dagster.settings import Settings, child_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("binance", "deribit")
+# Options belong to it, or there is no chain: one that trades on the first day, one on the second.
+OPTIONS = ("BTC-27SEP24-60000-P", "BTC-27SEP24-47000-P")
+MARKET = ("BTCUSDT", "ETHUSDT", "BTC-PERPETUAL", *OPTIONS)
 DAYS = ("2024-08-08", "2024-08-09")
 BLOCK = {(day, venue) for day in DAYS for venue in VENUES}
 CHAIN_BLOCK = {(day, "deribit") for day in DAYS}
@@ -35,7 +38,7 @@ CHECKS = {
     **{candles: {"conserves_trades", "schema_holds"} for candles in CANDLES},
     **{features: {"halo_is_complete", "schema_holds"} for features in FEATURES},
 }
-LIMIT_S = 240
+LIMIT_S = 480
 
 LAUNCH = """
 mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
@@ -186,12 +189,13 @@ def page(tmp_path, ask_page, open_services):
     home = tmp_path / "dagster_home"
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
-    with SandboxServer(Simulator(7, scale=0.02)) as vendor:
+    with SandboxServer(SmallMarket(*MARKET)) as vendor:
         settings = Settings(
             tardis_endpoint=AnyHttpUrl(vendor.api_url),
             tardis_datasets_endpoint=AnyHttpUrl(vendor.datasets_url),
             tardis_api_key=SecretStr(SANDBOX_KEY),
             lake_root=tmp_path / "lake",
+            warehouse_folder=tmp_path / "warehouse",
             dagster_home=home,
             instrument_exchanges=VENUES,
             download_venues=VENUES,

@@ -8,6 +8,7 @@ import datetime as dt
 import polars as pl
 import pytest
 
+from tickhandler_dagster.adapters.memory_ledger import MemoryLedger, MemoryUse
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import US_PER_DAY, day_start_us
 from tickhandler_dagster.market.errors import CorruptData, KeyLocked, NoEntitlement
@@ -190,24 +191,25 @@ def test_the_header_is_the_exact_one():
             grammar(table).check_header(wrong)
 
 
-def test_a_file_waits_for_memory_only_while_others_work():
-    used = iter([99.0, 99.0, 10.0])
+def test_a_file_waits_for_memory_only_while_others_work(tmp_path):
     order = []
 
     async def work(gate, name, seconds):
-        async with gate.admitted():
+        async with gate.admitted(6 * 10**11):
             order.append(name)
             await asyncio.sleep(seconds)
 
     async def both():
-        gate = MemoryGate(90, used_percent=lambda: next(used), pause_s=0.001)
+        ledger = MemoryLedger(90, folder=tmp_path, memory=lambda: MemoryUse(10**12, 0))
+        gate = MemoryGate(ledger, pause_s=0.001)
         async with asyncio.TaskGroup() as group:
             group.create_task(work(gate, "first", 0.2))
             group.create_task(work(gate, "second", 0))
 
+        assert gate.waited_s >= 0.15
+
     asyncio.run(both())
     assert order == ["first", "second"]
-    assert next(used, None) is None
 
 
 def test_one_denied_symbol_does_not_speak_for_all():

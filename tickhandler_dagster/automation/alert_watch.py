@@ -22,6 +22,7 @@ from tickhandler_dagster.automation.event_pages import (
     read_page,
 )
 from tickhandler_dagster.automation.freshness_signals import Expected, arrival_signal, late_signals
+from tickhandler_dagster.automation.live_signals import silence_signals
 from tickhandler_dagster.automation.run_signals import (
     job_of,
     materialization_signal,
@@ -110,10 +111,11 @@ def look(instance: dg.DagsterInstance, watch: Watch, *, now_us: int) -> Step:
 def look_at_clock(
     instance: dg.DagsterInstance, watch: Watch, *, expected: Expected, now_us: int
 ) -> Step:
-    """Deadlines, where some passed since the last look."""
+    """Deadlines, where some passed since the last look, and whether a live session fell silent."""
+    silence = tuple(silence_signals(instance, now_us))
     if not expected.has_to_look(watch.looked_us, now_us):
-        return Step((), watch, 0, is_last=True)
-    signals = tuple(late_signals(instance, expected, now_us))
+        return Step(silence, watch, 0, is_last=True)
+    signals = (*silence, *late_signals(instance, expected, now_us))
     return Step(signals, replace(watch, looked_us=now_us), 0, is_last=True)
 
 

@@ -9,8 +9,10 @@ which cells (`market/repair_plan.py`) and in which order (`repair_runs.py`).
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
@@ -27,6 +29,8 @@ from tickhandler_dagster.market.days import VenueDay
 REPAIR_TAG = "tickhandler/repair"
 BACKFILL_TAG = "dagster/backfill"
 POLL_S = 1.0
+REPAIR_PRIORITY = 10
+"""Priority of a repair's runs in the queue."""
 
 _DAEMON = "BACKFILL"
 _UNFINISHED = [one for one in BulkActionStatus if one not in BULK_ACTION_TERMINAL_STATUSES]
@@ -107,12 +111,38 @@ def start_backfill(
         title: What the page shows.
     """
     chosen = {key: frozenset(of_key) for key, of_key in cells.items()}
+    keys = {key: [str(cell) for cell in sorted(of_key)] for key, of_key in chosen.items()}
+    name = start_partitions(instance, keys, partitions, tags=_tags(repair), title=title)
+    return Backfill(name, title, chosen)
+
+
+def _tags(repair: str) -> dict[str, str]:
+    # After the clock's days, before backfills of history, which have none.
+    return {REPAIR_TAG: repair, "dagster/priority": str(REPAIR_PRIORITY)}
+
+
+def start_partitions(
+    instance: dg.DagsterInstance,
+    chosen: Mapping[dg.AssetKey, Sequence[str]],
+    partitions: Mapping[dg.AssetKey, dg.PartitionsDefinition],
+    *,
+    tags: Mapping[str, str],
+    title: str,
+    run_config: Mapping[str, Any] | None = None,
+) -> str:
+    """Ask the daemon for these partitions of these assets and no others; gives the backfill's id.
+
+    Args:
+        instance: Where the backfill is queued.
+        chosen: Partition keys by asset; none of them empty.
+        partitions: The definition of every asset.
+        tags: Of the backfill and its runs.
+        title: What the page shows.
+        run_config: Of every run.
+    """
     # Its decorator hides from mypy which arguments the named tuple takes.
     subset = AssetGraphSubset(  # type: ignore[call-arg]
-        {
-            key: partitions[key].subset_with_partition_keys([str(cell) for cell in sorted(of_key)])
-            for key, of_key in chosen.items()
-        },
+        {key: partitions[key].subset_with_partition_keys(of_key) for key, of_key in chosen.items()},
         set(),
     )
     name = make_new_backfill_id()
@@ -120,15 +150,76 @@ def start_backfill(
         PartitionBackfill.from_asset_graph_subset(
             backfill_id=name,
             backfill_timestamp=time.time(),
-            tags={REPAIR_TAG: repair},
+            tags=dict(tags),
             dynamic_partitions_store=instance,
             asset_graph_subset=subset,
             title=title,
             description=None,
-            run_config=None,
+            run_config=dict(run_config or {}) or None,
         )
     )
-    return Backfill(name, title, chosen)
+    return name
+
+
+@dataclass(frozen=True)
+class BackfillState:
+    """Where a backfill is.
+
+    Attributes:
+        name: Its id.
+        title: What it is about.
+        is_over: Nothing of it will start or go on.
+        is_broken_off: It ended before its runs were over, or never had them.
+        runs: Number of its runs by status.
+        failed: Runs that failed and were not made good, each as its id.
+    """
+
+    name: str
+    title: str
+    is_over: bool
+    is_broken_off: bool
+    runs: Mapping[str, int]
+    failed: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """It is over, and every run succeeded."""
+        return self.is_over and not (self.failed or self.is_broken_off)
+
+
+def state_of(instance: dg.DagsterInstance, name: str) -> BackfillState:
+    """Where a backfill is now; one that nobody knows is broken off."""
+    found = instance.get_backfill(name)
+    runs = instance.get_runs(filters=dg.RunsFilter(tags={BACKFILL_TAG: name}))
+    return BackfillState(
+        name=name,
+        title="" if found is None else found.title or "",
+        is_over=found is None or found.status in BULK_ACTION_TERMINAL_STATUSES,
+        is_broken_off=found is None or found.status in _ENDED_BADLY,
+        runs=Counter(run.status.value.lower() for run in runs),
+        failed=tuple(run.run_id for run in _not_made_good(runs) if run.is_finished),
+    )
+
+
+def unfinished_backfills(instance: dg.DagsterInstance) -> list[str]:
+    """Ids of the backfills that are still going on, whoever started them."""
+    return [
+        one.backfill_id
+        for one in instance.get_backfills(filters=BulkActionsFilter(statuses=_UNFINISHED))
+    ]
+
+
+def unfinished_targets(
+    instance: dg.DagsterInstance,
+) -> list[Mapping[dg.AssetKey, dg.PartitionsSubset]]:
+    """The partitions of every backfill that is still going on, by asset: done ones are among them.
+
+    A backfill has no runs in its first half minute, and its later runs only when earlier ones are
+    over: what it will make is known from it alone.
+    """
+    open_ones = instance.get_backfills(filters=BulkActionsFilter(statuses=_UNFINISHED))
+    found = [one.asset_backfill_data for one in open_ones]
+    return [one.target_subset.partitions_subsets_by_asset_key for one in found if one is not None]
 
 
 def unfinished_repairs(instance: dg.DagsterInstance) -> list[Backfill]:
@@ -155,6 +246,12 @@ def wait_for(instance: dg.DagsterInstance, backfills: Sequence[Backfill]) -> lis
     return [_wait(instance, backfill) for backfill in backfills]
 
 
+def wait_until_over(instance: dg.DagsterInstance, name: str) -> None:
+    """Wait until nothing of a backfill will start or go on."""
+    while not state_of(instance, name).is_over:
+        time.sleep(POLL_S)
+
+
 def _wait(instance: dg.DagsterInstance, backfill: Backfill) -> Ending:
     while True:
         found = instance.get_backfill(backfill.name)
@@ -166,17 +263,17 @@ def _wait(instance: dg.DagsterInstance, backfill: Backfill) -> Ending:
 
 def _ending(instance: dg.DagsterInstance, backfill: Backfill, *, is_broken_off: bool) -> Ending:
     runs = instance.get_runs(filters=dg.RunsFilter(tags={BACKFILL_TAG: backfill.name}))
+    failed = [_span(run.tags) for run in _not_made_good(runs)]
+    return Ending(backfill, len(runs), tuple(failed), is_broken_off)
+
+
+def _not_made_good(runs: Sequence[dg.DagsterRun]) -> list[dg.DagsterRun]:
+    """Runs without a success, their own or that of another try."""
     # A run whose process died is started again under a new id, with the first one as its root.
     made_good = {
         run.root_run_id or run.run_id for run in runs if run.status is dg.DagsterRunStatus.SUCCESS
     }
-    failed = [
-        _span(run.tags)
-        for run in runs
-        if run.status is not dg.DagsterRunStatus.SUCCESS
-        and (run.root_run_id or run.run_id) not in made_good
-    ]
-    return Ending(backfill, len(runs), tuple(failed), is_broken_off)
+    return [run for run in runs if (run.root_run_id or run.run_id) not in made_good]
 
 
 def _span(tags: Mapping[str, str]) -> tuple[VenueDay, VenueDay]:

@@ -20,6 +20,9 @@ REVISIONS = dg.AssetKey("revisions")
 QUALITY_GROUP = "quality"
 VALIDATE = "validate"
 RECHECK = "recheck"
+LIVE_PARITY = dg.AssetKey("live_parity")
+# Not the asset's name: Dagster takes the job and the asset's op for two graphs of one name.
+COMPARE_LIVE = "compare_live"
 
 
 def build_jobs(
@@ -55,6 +58,14 @@ def build_jobs(
             description=(
                 "Compare the files that were taken of a day and venue with the vendor's files of "
                 "today. Asks the vendor once per file; fetches nothing again."
+            ),
+        ),
+        dg.define_asset_job(
+            COMPARE_LIVE,
+            selection=dg.AssetSelection.assets(LIVE_PARITY),
+            description=(
+                "Live bars of a day and venue against the batch's, once its candles are there. "
+                "Changes no bar."
             ),
         ),
     ]

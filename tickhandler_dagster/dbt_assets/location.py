@@ -11,12 +11,14 @@ import dagster as dg
 from dagster_dbt import dbt_assets
 
 from tickhandler_dagster.assets.retries import as_dagster
+from tickhandler_dagster.dbt_assets.after_tables import build_after_tables
 from tickhandler_dagster.dbt_assets.invocation import Event, Marts
 from tickhandler_dagster.dbt_assets.marts import MartsTranslator
 from tickhandler_dagster.dbt_assets.project import PROJECT_FOLDER, load_project
 from tickhandler_dagster.market.errors import TickhandlerError
 from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.partitions.grid import build_grid
+from tickhandler_dagster.resources.run_log import install_console
 from tickhandler_dagster.settings import Settings, load_settings
 
 POOL = "marts_writer"
@@ -33,10 +35,15 @@ def build_marts_definitions(settings: Settings) -> dg.Definitions:
         # Pinned with the versions of dagster and dagster-dbt.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
+        marts = _build_marts(settings)
+        job, sensor = build_after_tables(marts, is_on=settings.daily)
         return dg.Definitions(
-            assets=[_build_marts(settings)],
+            assets=[marts],
+            jobs=[job],
+            sensors=[sensor],
             # dbt is a process of its own already.
             executor=dg.in_process_executor,
+            loggers=install_console(settings),
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import polars as pl
@@ -21,6 +22,7 @@ from tickhandler_dagster.market.catalog import ExchangeCatalog
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.progress import OnProgress, Progress
 from tickhandler_dagster.market.timeframes import Timeframe
+from tickhandler_dagster.pipeline.admission import MemoryGate, bars_need
 from tickhandler_dagster.pipeline.candle_build import build_instrument
 from tickhandler_dagster.pipeline.candle_context import (
     CellContext,
@@ -52,6 +54,7 @@ class CandlesResult:
         built: Instruments built in this run; the others were up to date.
         files_written: Candle files whose bytes changed.
         changes: Bars by what became of them, over all timeframes.
+        memory_wait_s: Seconds for which instruments waited for memory, together.
     """
 
     cell: VenueDay
@@ -60,6 +63,7 @@ class CandlesResult:
     built: int
     files_written: int
     changes: BarChanges
+    memory_wait_s: float = 0.0
 
     @property
     def trades(self) -> int:
@@ -83,7 +87,9 @@ class _Run:
         cell: VenueDay,
         stored: StoredRows,
         context: CellContext,
+        *,
         publishers: ThreadPoolExecutor,
+        memory: MemoryGate | None,
     ) -> None:
         self._lake = lake
         self._cell = cell
@@ -91,6 +97,8 @@ class _Run:
         self._context = context
         self._related = RelatedDays(lake, cell)
         self._publishers = publishers
+        self._memory = memory
+        self._waited_before_s = memory.waited_s if memory else 0.0
         self.stored_states = read_candle_states(lake, cell)
         self.states: dict[str, CandleState] = {}
         self.rows: StoredRows = {timeframe: {} for timeframe in stored}
@@ -100,6 +108,20 @@ class _Run:
         self.bars = 0
         self.bytes = 0
         self._pending: list[tuple[Timeframe, Future[PublishedBars]]] = []
+
+    def result(
+        self, manifests: Mapping[Timeframe, pl.DataFrame], instruments: int
+    ) -> CandlesResult:
+        """What was built of how many instruments, and the manifests that say it."""
+        return CandlesResult(
+            cell=self._cell,
+            manifests=manifests,
+            instruments=instruments,
+            built=self.built,
+            files_written=self.files_written,
+            changes=self.changes,
+            memory_wait_s=self.memory_wait_s,
+        )
 
     def process(self, inputs: InstrumentDay) -> None:
         """Build and publish the instrument's bars, or take over what is up to date."""
@@ -133,13 +155,14 @@ class _Run:
     def _build(self, inputs: InstrumentDay, context: InstrumentContext, digest: str) -> None:
         """Build the instrument while the files of the one before it are being written."""
         key = inputs.facts.instrument_key
-        built = build_instrument(
-            inputs,
-            context,
-            lake=self._lake,
-            related=self._related,
-            timeframes=tuple(self._stored),
-        )
+        with self._admitted(inputs):
+            built = build_instrument(
+                inputs,
+                context,
+                lake=self._lake,
+                related=self._related,
+                timeframes=tuple(self._stored),
+            )
         self.built += 1
         self.states[key] = built.state
         origin = BarOrigin(inputs, context, digest)
@@ -159,6 +182,15 @@ class _Run:
             (timeframe, self._publishers.submit(publish, timeframe)) for timeframe in self._stored
         ]
 
+    @property
+    def memory_wait_s(self) -> float:
+        return self._memory.waited_s - self._waited_before_s if self._memory else 0.0
+
+    def _admitted(self, inputs: InstrumentDay) -> AbstractContextManager[None]:
+        if self._memory is None:
+            return nullcontext()
+        return self._memory.held(bars_need(sum(row.rows for row in inputs.all_files)))
+
 
 def build_candles(
     cell: VenueDay,
@@ -167,6 +199,7 @@ def build_candles(
     catalog: ExchangeCatalog,
     universe: pl.DataFrame,
     timeframes: Sequence[Timeframe] = ALL_TIMEFRAMES,
+    memory: MemoryGate | None = None,
     on_progress: OnProgress | None = None,
 ) -> CandlesResult:
     """Build the bars of a cell and store what changed.
@@ -181,9 +214,11 @@ def build_candles(
         catalog: The venue's catalogue, for reported gaps.
         universe: The venue's instruments on the day, of `INSTRUMENTS_TABLE`.
         timeframes: Which bars to build.
+        memory: Lets an instrument begin; without one nothing waits.
         on_progress: Called after each instrument.
 
     Raises:
+        TransientError: memory did not become free in half an hour.
         MissingUpstream: the raw trades of the day were never ingested.
         CorruptData: raw rows cannot be read, or do not add up with their manifest or the bars.
         StorageFull: the device has no space left.
@@ -195,21 +230,14 @@ def build_candles(
     # while they do the next instrument is built.
     with ThreadPoolExecutor(len(stored)) as publishers:
         context = CellContext(lake, cell, days)
-        run = _Run(lake, cell, stored, context, publishers)
+        run = _Run(lake, cell, stored, context, publishers=publishers, memory=memory)
         for done, inputs in enumerate(days, start=1):
             run.process(inputs)
             if done == len(days):
                 run.finish()
             _tell(on_progress, cell, run, done=done, total=len(days))
     write_candle_states(lake, cell, run.states, stored=run.stored_states)
-    return CandlesResult(
-        cell=cell,
-        manifests=write_candle_manifests(lake, cell, run.rows, stored=stored),
-        instruments=len(days),
-        built=run.built,
-        files_written=run.files_written,
-        changes=run.changes,
-    )
+    return run.result(write_candle_manifests(lake, cell, run.rows, stored=stored), len(days))
 
 
 def _tell(listener: OnProgress | None, cell: VenueDay, run: _Run, *, done: int, total: int) -> None:

@@ -7,6 +7,7 @@ computing (`mft_rows.py`) and files (`mft_files.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -18,6 +19,7 @@ from tickhandler_dagster.market.mft.catalog import MFT_TIMEFRAMES
 from tickhandler_dagster.market.mft_manifest_table import MftManifestRow, mft_manifest_frame
 from tickhandler_dagster.market.progress import OnProgress, Progress
 from tickhandler_dagster.market.timeframes import Timeframe
+from tickhandler_dagster.pipeline.admission import MemoryGate, features_need
 from tickhandler_dagster.pipeline.mft_files import (
     is_mft_up_to_date,
     publish_mft,
@@ -90,6 +92,7 @@ def build_mft_features(
     lake: Lake,
     plan: MftPlan,
     timeframes: Sequence[Timeframe] = MFT_TIMEFRAMES,
+    memory: MemoryGate | None = None,
     on_progress: OnProgress | None = None,
 ) -> MftResult:
     """Build the features of a cell and store what changed.
@@ -104,9 +107,11 @@ def build_mft_features(
         lake: Where candles are read and features are written.
         plan: What is computed.
         timeframes: Which of them.
+        memory: Lets a timeframe begin; without one nothing waits.
         on_progress: Called after each instrument of each timeframe.
 
     Raises:
+        TransientError: memory did not become free in half an hour.
         MissingUpstream: the candles of the day, or a file of candles, are not in the lake.
         CorruptData: candles or a stored file cannot be read.
         StorageFull: the device has no space left.
@@ -122,5 +127,7 @@ def build_mft_features(
             result.manifests[timeframe] = mft_manifest_frame(stored.values())
             run.tell(inputs, done=len(inputs.keys))
         else:
-            result.manifests[timeframe] = run.build(inputs, stored)
+            rows = len(inputs.keys) * timeframe.bars_per_day
+            with nullcontext() if memory is None else memory.held(features_need(rows)):
+                result.manifests[timeframe] = run.build(inputs, stored)
     return result

@@ -38,7 +38,7 @@ from tickhandler_dagster.market.paths import QuarantinedFile, QuarantinedRows, R
 from tickhandler_dagster.market.planning import FileJob, unfetched_row
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.venues import VENUES
-from tickhandler_dagster.pipeline.admission import MemoryGate
+from tickhandler_dagster.pipeline.admission import MemoryGate, conversion_need
 from tickhandler_dagster.pipeline.raw_identity import identity_of
 from tickhandler_dagster.pipeline.refusals import Refusals
 
@@ -64,7 +64,7 @@ class Slots:
         requests: Downloads at once.
         workers: Runs conversions.
         uploads: Runs publishing.
-        gate: Lets files begin.
+        gate: Lets conversions begin.
     """
 
     requests: asyncio.Semaphore
@@ -83,6 +83,7 @@ class FileOutcome:
         fetched_bytes: Size of what came, all downloads together.
         is_fetched: Something came.
         unexpected_rows: Rows of a grouped file nobody expected.
+        not_replaced: What the attempt came to for instruments whose earlier data stays.
     """
 
     rows: tuple[ManifestRow, ...]
@@ -90,12 +91,15 @@ class FileOutcome:
     fetched_bytes: int = 0
     is_fetched: bool = False
     unexpected_rows: int = 0
+    not_replaced: tuple[ManifestRow, ...] = ()
 
     def keeping(self, previous: Mapping[str, ManifestRow]) -> FileOutcome:
         """Rows without data give way to settled rows of an earlier run, whose objects stand."""
         if self.error is None:
             return self
-        return replace(self, rows=tuple(_better(row, previous) for row in self.rows))
+        rows = tuple(_better(row, previous) for row in self.rows)
+        beaten = (row for row, better in zip(self.rows, rows, strict=True) if better is not row)
+        return replace(self, rows=rows, not_replaced=tuple(beaten))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +150,7 @@ class FileIngest:
             StorageDenied: the lake may not be written.
             TransientError: the lake does not answer, or somebody else wrote the same object.
         """
-        async with slots.requests, slots.gate.admitted():
+        async with slots.requests:
             if refusals.ending is not None:
                 return self._failed(job, refusals.ending)
             try:
@@ -181,9 +185,10 @@ class FileIngest:
             refusals.note_success()
             size += file_size(local)
             try:
-                converted = await _in(
-                    slots.workers, self._convert, job, local, folder / f"converted-{download}"
-                )
+                async with slots.gate.admitted(conversion_need(file_size(local))):
+                    converted = await _in(
+                        slots.workers, self._convert, job, local, folder / f"converted-{download}"
+                    )
             except CorruptData as error:
                 if download == _DOWNLOADS:
                     return _Fetched(local, size, error)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import polars as pl
 
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.manifests import read_raw_manifest, write_raw_manifest
+from tickhandler_dagster.adapters.memory_ledger import MemoryLedger
 from tickhandler_dagster.adapters.object_store import storage_errors
 from tickhandler_dagster.market.catalog import ExchangeCatalog
 from tickhandler_dagster.market.data_types import DataType
@@ -32,16 +33,18 @@ from tickhandler_dagster.market.errors import (
 )
 from tickhandler_dagster.market.manifest_table import ManifestRow
 from tickhandler_dagster.market.planning import (
+    TAKE_ALL,
     FileJob,
     RawPlan,
     plan_raw_files,
 )
 from tickhandler_dagster.market.progress import OnProgress, Progress
+from tickhandler_dagster.market.restriction import Restriction
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.pipeline.admission import MemoryGate
 from tickhandler_dagster.pipeline.raw_file import DatasetSource, FileIngest, FileOutcome, Slots
 from tickhandler_dagster.pipeline.raw_leftovers import adopted_rows, standing_rows
-from tickhandler_dagster.pipeline.refusals import Refusals
+from tickhandler_dagster.pipeline.refusals import Refusals, nothing_replaced
 
 __all__ = ["DatasetSource", "IngestLimits", "RawTicksResult", "ingest_raw_ticks"]
 
@@ -55,7 +58,8 @@ class IngestLimits:
         max_workers: Conversions; each uses all threads of polars for short times.
         max_parallel_uploads: Objects on their way into the lake.
         batch_size: Files taken together; their local copies are gone before the next batch.
-        memory_threshold_percent: No further file begins while the machine's memory is fuller.
+        memory_threshold_percent: No further file is converted where the machine, or the container,
+            would use more of its memory.
     """
 
     max_concurrent_requests: int = 50
@@ -78,7 +82,11 @@ class RawTicksResult:
         unexpected_rows: Rows of grouped files whose symbol is not in the universe; in quarantine.
         data_version: Digest of the manifest: changes when and only when the data changes.
         has_data: There is something to show for the partition.
-        problem: What ended the ingest early, or why there is nothing.
+        problem: What ended the ingest early, or why there is nothing, or nothing new.
+        memory_wait_s: Seconds for which files waited for memory, together.
+        not_replaced: What this run's attempts came to where `rows` keeps an earlier run's data, as
+            manifest rows that are not stored: the data is as good as it was.
+        is_refused: Files were to be fetched again, and not one of them was taken.
     """
 
     rows: tuple[ManifestRow, ...]
@@ -90,6 +98,9 @@ class RawTicksResult:
     data_version: str
     has_data: bool
     problem: TickhandlerError | None
+    memory_wait_s: float = 0.0
+    not_replaced: tuple[ManifestRow, ...] = ()
+    is_refused: bool = False
 
 
 def ingest_raw_ticks(
@@ -103,12 +114,13 @@ def ingest_raw_ticks(
     limits: IngestLimits,
     force: bool = False,
     again: Collection[str] = (),
+    restriction: Restriction = TAKE_ALL,
     on_progress: OnProgress | None = None,
 ) -> RawTicksResult:
     """Fetch, convert and publish what is missing of a raw partition, and write its manifest.
 
     A second run fetches nothing and leaves every byte; a run after a kill takes over finished
-    files. A file that fails leaves the others alone.
+    files. A file that fails leaves the others alone, and what an earlier run made of it.
 
     Args:
         cell: Day and venue.
@@ -120,6 +132,7 @@ def ingest_raw_ticks(
         limits: How much happens at once.
         force: Fetch every file again.
         again: Instrument keys whose files are fetched again; all others are kept.
+        restriction: Which instruments are taken; the others are missing in the manifest.
         on_progress: Told of every finished file.
 
     Raises:
@@ -129,29 +142,30 @@ def ingest_raw_ticks(
     """
     previous = standing_rows(lake, _previous(lake, cell, data_type))
     plan = plan_raw_files(
-        cell,
-        data_type,
+        *(cell, data_type),
         universe=universe,
         catalog=catalog,
         manifest=list(previous.values()),
         force=force,
         again=again,
+        restriction=restriction,
     )
     fresh, others = _parted(plan.jobs, lambda job: force or job.is_of(again))
-    adopted, left = adopted_rows(lake, cell, data_type, others)
     ingest = FileIngest(cell, data_type, lake=lake, datasets=datasets, catalog=catalog)
-    run = _Run(limits, ingest, on_progress, previous)
-    return _carried_out(run, plan, [*fresh, *left], adopted)
+    return _carried_out(_Run(limits, ingest, on_progress, previous), plan, fresh, others)
 
 
 def _carried_out(
-    run: _Run, plan: RawPlan, jobs: Sequence[FileJob], adopted: Sequence[ManifestRow]
+    run: _Run, plan: RawPlan, fresh: Sequence[FileJob], others: Sequence[FileJob]
 ) -> RawTicksResult:
-    asyncio.run(run.all(jobs))
+    """Fetch what has to be fetched, and of the others what no killed run has finished."""
+    cell, data_type, lake = run.ingest.cell, run.ingest.data_type, run.ingest.lake
+    adopted, left = adopted_rows(lake, cell, data_type, others)
+    asyncio.run(run.all([*fresh, *left]))
     rows = _ordered([*plan.decided, *adopted, *run.rows])
-    ingest = run.ingest
-    stored = write_raw_manifest(ingest.lake, ingest.cell, ingest.data_type, rows)
-    return _result(rows, plan, adopted=adopted, run=run, data_version=stored.sha256)
+    stored = write_raw_manifest(lake, cell, data_type, rows)
+    result = _result(rows, plan, adopted=adopted, run=run, data_version=stored.sha256)
+    return _with_refusal(result, run) if fresh else result
 
 
 @dataclass
@@ -187,8 +201,12 @@ class _Run:
     on_progress: OnProgress | None
     previous: dict[str, ManifestRow]
     report: _Report = field(init=False)
+    gate: MemoryGate = field(init=False)
     outcomes: list[FileOutcome] = field(default_factory=list)
     refusals: Refusals = field(default_factory=Refusals)
+
+    def __post_init__(self) -> None:
+        self.gate = MemoryGate(MemoryLedger(self.limits.memory_threshold_percent))
 
     @property
     def rows(self) -> list[ManifestRow]:
@@ -204,7 +222,7 @@ class _Run:
                 requests=asyncio.Semaphore(self.limits.max_concurrent_requests),
                 workers=stack.enter_context(ThreadPoolExecutor(self.limits.max_workers)),
                 uploads=stack.enter_context(ThreadPoolExecutor(self.limits.max_parallel_uploads)),
-                gate=MemoryGate(self.limits.memory_threshold_percent),
+                gate=self.gate,
             )
             while batch := list(islice(waiting, self.limits.batch_size)):
                 await self._batch(batch, slots)
@@ -280,4 +298,15 @@ def _result(
         data_version=data_version,
         has_data=has_data,
         problem=problem,
+        memory_wait_s=run.gate.waited_s,
+        not_replaced=_ordered([row for outcome in run.outcomes for row in outcome.not_replaced]),
     )
+
+
+def _with_refusal(result: RawTicksResult, run: _Run) -> RawTicksResult:
+    """A run that was to fetch again what is there, and took nothing, has failed."""
+    vain = [outcome.error for outcome in run.outcomes if outcome.error and outcome.not_replaced]
+    if not vain or any(outcome.error is None for outcome in run.outcomes):
+        return result
+    problem = nothing_replaced(result.problem or vain[0], run.report.task, len(result.not_replaced))
+    return replace(result, problem=problem, is_refused=True)

@@ -230,12 +230,13 @@ class MftLab:
             allow_gaps=allow_gaps,
         )
 
-    def build(self, number, *, timeframes=None, venue=None, **plan):
+    def build(self, number, *, timeframes=None, venue=None, memory=None, **plan):
         return build_mft_features(
             VenueDay(self.day(number), venue or self.venue),
             lake=self.lake,
             plan=self.plan(**plan),
             timeframes=timeframes or (self.timeframe,),
+            memory=memory,
         )
 
     def rows(self, number, key=BTC):
