@@ -1,48 +1,89 @@
-"""SQLite storage of an instance, Dagster's own but for the status of partitioned checks.
+"""Storage of an instance, Dagster's own but for the status of partitions and their checks.
 
 What belongs here: the classes `dagster.yaml` names. `PlatformInstance` is the one a user writes
 there, because it alone is told the folder of the instance: a storage named by itself has to be
 given the folder as text, and `cp dagster.yaml "$DAGSTER_HOME"` would be an edit by hand.
 
-Another storage, such as Postgres, is set by `storage:` beside it and is then Dagster's own.
+Postgres is set by `storage: {postgres: ...}` beside it, or in parts as the Helm chart does: only
+the event log is then exchanged, for one over the same database (`postgres.py`). Any other storage
+is used as it is.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
 from dagster._core.instance import InstanceRef
-from dagster._core.storage.asset_check_state import AssetCheckState
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import EventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.sql import create_engine
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.pool import NullPool
 
-from tickhandler_dagster.instance.check_states import LinearCheckState
+from tickhandler_dagster.instance.check_states import LinearCheckStates
+from tickhandler_dagster.instance.grid_states import LinearGridStates
+from tickhandler_dagster.instance.pools import InitialPoolLimits
 
 _BASE_DIR = "base_dir"
+_KEPT_ENGINES = 32
+_POSTGRES = "dagster_postgres"
 
 
-class LinearCheckStates:
-    """Mixed into an event log storage: the status of a check takes linear time.
+@lru_cache(maxsize=_KEPT_ENGINES)
+def _engine(conn_string: str) -> Engine:
+    """What talks to a file: it keeps the texts of statements, and no connection.
 
-    Dagster begins with what the storage remembers of a check, for which its own storages have
-    nothing, and updates that: here with nothing as well, which updates itself in one pass.
+    A connection kept open would put off writing the file itself, which the page of a run watches.
+    """
+    return create_engine(
+        conn_string,
+        poolclass=NullPool,
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+    )
+
+
+class PlatformEventLog(
+    LinearCheckStates, LinearGridStates, InitialPoolLimits, SqliteEventLogStorage
+):
+    """Dagster's event log on SQLite.
+
+    Args:
+        base_dir: Folder of its files.
+        inst_data: What it was configured by.
     """
 
-    def get_checkpointed_asset_check_state(
-        self, keys: Sequence[dg.AssetCheckKey]
-    ) -> Mapping[dg.AssetCheckKey, AssetCheckState]:
-        """Nothing, for each check."""
-        return {key: LinearCheckState.empty() for key in keys}
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._tables: set[str] = set()
+        super().__init__(base_dir, inst_data)
 
+    def has_table(self, table_name: str) -> bool:
+        """Dagster asks for every check that it stores; a table that is there stays there."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
-class PlatformEventLog(LinearCheckStates, SqliteEventLogStorage):
-    """Dagster's event log on SQLite."""
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """Dagster's own, whose engine is new each time and composes each statement anew.
+
+        That was a third of what an event takes to store.
+        """
+        with self._db_lock:
+            engine = _engine(self.conn_string_for_shard(shard))
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.connect() as connection, connection.begin():
+                yield connection
 
     @classmethod
     def from_config_value(
@@ -68,7 +109,22 @@ class PlatformStorage(DagsterSqliteStorage):
 
 
 class PlatformInstance(dg.DagsterInstance):
-    """Dagster's instance, whose storage where none is configured is the one above."""
+    """Dagster's instance, whose storage where none is configured is the one above.
+
+    Args:
+        event_storage: That of the configuration.
+        parts: Everything else that Dagster makes an instance of.
+    """
+
+    def __init__(self, *, event_storage: EventLogStorage, **parts: Any) -> None:  # noqa: ANN401  (Dagster's)
+        if type(event_storage).__module__.split(".")[0] == _POSTGRES:
+            # Here alone: on SQLite the driver of Postgres is not loaded, nor has to be there.
+            from tickhandler_dagster.instance.postgres import (  # noqa: PLC0415  (see above)
+                linear_event_log,
+            )
+
+            event_storage = linear_event_log(event_storage)
+        super().__init__(event_storage=event_storage, **parts)
 
     @classmethod
     def config_schema(cls) -> Mapping[str, Any]:
