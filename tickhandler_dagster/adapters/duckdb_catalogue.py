@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 DATABASE_NAME = "warehouse.duckdb"
 
-_SCHEMA = """
+SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS published;
 CREATE TABLE IF NOT EXISTS published.tables (
     table_name VARCHAR, description VARCHAR, folder VARCHAR
@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS published.days (
     table_name VARCHAR, day DATE, digest VARCHAR, file VARCHAR, rows BIGINT, width INTEGER
 );
 """
+"""What the file keeps of tables, columns and days; the views follow from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def changed_copy(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         copy = scratch / DATABASE_NAME
         _copied(source, copy)
         with _connected(copy, source, is_read_only=False) as connection:
-            connection.execute(f"BEGIN; {_SCHEMA}")
+            connection.execute(f"BEGIN; {SCHEMA}")
             yield connection
             connection.execute("COMMIT; CHECKPOINT")
         store.publish(copy, DATABASE_NAME)
@@ -181,9 +182,20 @@ def published_days(connection: duckdb.DuckDBPyConnection, name: str) -> list[Pub
 
 
 def store_table(
-    connection: duckdb.DuckDBPyConnection, table: WarehouseTable, stored: StoredTable
+    connection: duckdb.DuckDBPyConnection,
+    table: WarehouseTable,
+    stored: StoredTable,
+    *,
+    is_described: bool = True,
 ) -> None:
-    """Write what a table is, and make its views with their comments."""
+    """Write what a table is, and make its views.
+
+    Args:
+        connection: The file, or a database in memory.
+        table: Which table.
+        stored: What it is.
+        is_described: Comment the views and their columns: seconds for a table of bars.
+    """
     connection.execute("DELETE FROM published.tables WHERE table_name = ?", [table.name])
     connection.execute("DELETE FROM published.columns WHERE table_name = ?", [table.name])
     connection.execute(
@@ -199,7 +211,7 @@ def store_table(
     )
     # Comments bind their view once per column: over a view without files that costs nothing.
     _make_inner_view(connection, table, stored, days=())
-    _make_outer_views(connection, table, stored)
+    _make_outer_views(connection, table, stored, is_described=is_described)
     _make_inner_view(connection, table, stored, days=published_days(connection, table.name))
 
 
@@ -212,10 +224,11 @@ def replace_days(
 ) -> None:
     """Let days go and put others in their place, in the catalogue and in the view."""
     name = table.name
-    connection.executemany(
-        "DELETE FROM published.days WHERE table_name = ? AND day = ?",
-        [(name, day) for day in removed],
-    )
+    if removed:
+        connection.executemany(
+            "DELETE FROM published.days WHERE table_name = ? AND day = ?",
+            [(name, day) for day in removed],
+        )
     if added:
         connection.executemany(
             "INSERT INTO published.days VALUES (?, ?, ?, ?, ?, ?)",
@@ -248,7 +261,11 @@ def _make_inner_view(
 
 
 def _make_outer_views(
-    connection: duckdb.DuckDBPyConnection, table: WarehouseTable, stored: StoredTable
+    connection: duckdb.DuckDBPyConnection,
+    table: WarehouseTable,
+    stored: StoredTable,
+    *,
+    is_described: bool,
 ) -> None:
     inner = f"published.{quoted(table.name)}"
     views = {table.name: (f"FROM {inner}", stored.description)}
@@ -260,6 +277,8 @@ def _make_outer_views(
     for name, (query, description) in views.items():
         view = quoted(name)
         connection.execute(f"CREATE OR REPLACE VIEW {view} AS {query}")
+        if not is_described:
+            continue
         connection.execute(comment("VIEW", view, description))
         for column in stored.columns:
             connection.execute(
