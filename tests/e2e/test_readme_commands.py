@@ -1,4 +1,4 @@
-"""The README's command lines work as written, against the sandbox in the vendor's place."""
+"""The command lines for real days work as written, against the sandbox in the vendor's place."""
 
 import os
 import re
@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from doubles.small_market import SmallMarket
 
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.sandbox.simulator import Simulator
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"<!-- run by tests/e2e -->\n```bash\n(.*?)```", re.DOTALL)
@@ -24,7 +24,8 @@ def _commands(block):
 
 
 WITHOUT_KEY, WITH_KEY = (
-    _commands(block) for block in BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    _commands(block)
+    for block in BLOCK.findall((ROOT / "docs" / "real-data.md").read_text(encoding="utf-8"))
 )
 
 
@@ -34,7 +35,7 @@ def terminal(tmp_path_factory):
     home = tmp_path_factory.mktemp("user")
     (home / "dagster_home").mkdir()
     shutil.copy(ROOT / "dagster.yaml", home / "dagster_home")
-    with SandboxServer(Simulator(5, scale=0.02)) as server:
+    with SandboxServer(SmallMarket("BTCUSDT")) as server:
         environment = {
             **os.environ,
             "TARDIS_ENDPOINT": server.api_url,
@@ -64,7 +65,7 @@ def _candles(lake, day):
     return list(lake.glob(f"processed_candles/by_date/day-{day}/timeframe-*/BINANCE:*.parquet"))
 
 
-def test_the_readme_has_the_lines_that_are_asked_for():
+def test_the_page_has_the_lines_that_are_asked_for():
     assert len(WITHOUT_KEY) == 2
     assert len(WITH_KEY) == 5
     assert any("--partition-range" in line for line in WITH_KEY)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tickhandler_dagster.cli.command_table import command_table
 from tickhandler_dagster.market.paths import KINDS
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.timeframes import Timeframe
@@ -9,6 +10,7 @@ from tickhandler_dagster.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
 
 
 def _default(name, field):
@@ -28,7 +30,7 @@ def settings_table():
 
 
 def test_the_settings_table_is_that_of_the_settings():
-    assert settings_table() in README
+    assert settings_table() in (DOCS / "settings.md").read_text(encoding="utf-8")
 
 
 def test_the_template_names_every_setting():
@@ -47,8 +49,12 @@ def test_the_graph_names_every_timeframe():
 
 
 def test_the_architecture_names_every_path_and_every_state():
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
     assert all(f"\n{kind.form}\n" in text for kind in KINDS)
     assert all(f"`{state}`" in text for state in DataState)
     layers = {path.name for path in (ROOT / "tickhandler_dagster").iterdir() if path.is_dir()}
     assert all(f"`{layer}/`" in text for layer in layers - {"__pycache__"})
+
+
+def test_the_table_of_commands_is_that_of_the_command():
+    assert command_table() in (DOCS / "commands.md").read_text(encoding="utf-8")
