@@ -7,7 +7,7 @@ DEMO   := .demo
 BENCH  := .bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui lint types dictionary bench lock clean
+.PHONY: help demo test check ui lint types dictionary docs bench lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,16 +47,22 @@ dictionary: $(READY) ## Write the dictionaries in docs/ and dbt's sources from t
 	@$(BIN)/tickhandler dictionary dbt-sources > dbt_bigquery/models/sources.yml
 	@$(BIN)/tickhandler dictionary dbt-docs > dbt_bigquery/models/columns.md
 
+docs: $(READY) ## The documentation as a site in .docs/site; a broken link fails
+	@$(BIN)/python docs/draw_pictures.py
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d .docs/cache docs .docs/site
+	@echo "Open .docs/site/index.html"
+
 bench: $(READY) ## CPU-seconds and memory beside the limit and the peers
 	@$(BIN)/python benchmarks/run.py --folder $(BENCH) $(ARGS)
 
 LOCK := uv pip compile --universal --no-strip-extras --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
 
-lock: ## Re-make requirements.lock and the locks of the benchmark's peers (needs uv)
-	$(LOCK) --group dev pyproject.toml -o requirements.lock
+lock: ## Re-make requirements.lock, that of the image and the locks of the benchmark's peers (needs uv)
+	$(LOCK) --extra deploy --group dev pyproject.toml -o requirements.lock
+	$(LOCK) --extra deploy pyproject.toml -o deploy/requirements.lock
 	cd benchmarks/locks && for peer in *.in; do $(LOCK) $$peer -o $${peer%.in}.lock; done
 
 clean: ## Remove the virtual environment, the demo and all caches
-	rm -rf $(VENV) $(DEMO) $(BENCH) dbt_bigquery/target dbt_bigquery/logs .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) $(BENCH) .docs dbt_bigquery/target dbt_bigquery/logs .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

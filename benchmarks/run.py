@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import client
 import data
 import features
 import memory
@@ -31,6 +32,8 @@ _ROOT = Path(__file__).resolve().parents[1]
 _MEGA = 1e6
 _DEFAULT_ROWS = {False: 3_000_000, True: features.DEFAULT_TRADES}
 _DEFAULT_DAYS = {False: mft.DEFAULT_DAYS, True: 2_190}
+_BACKFILL_DAYS = 366
+_DEFAULT_INSTRUMENTS = {False: mft.DEFAULT_INSTRUMENTS, True: 200}
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -39,10 +42,18 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are shown")
     parser.add_argument("--features", action="store_true", help="bars with all features instead")
     parser.add_argument("--mft", action="store_true", help="mid-frequency features instead")
+    parser.add_argument("--client", action="store_true", help="the reader library instead")
     parser.add_argument("--scale", action="store_true", help="an instance of six years instead")
-    parser.add_argument("--days", type=int, help="days, for --mft (60) and --scale (2,190)")
+    parser.add_argument("--soak", action="store_true", help="the live path under load instead")
+    parser.add_argument("--minutes", type=float, default=2.0, help="how long, for --soak")
+    parser.add_argument("--rate", type=int, default=20_000, help="messages a second, for --soak")
+    parser.add_argument("--backfill", action="store_true", help="a year by real runs instead")
+    parser.add_argument("--streams", type=int, default=30, help="streams, for --backfill")
     parser.add_argument(
-        "--instruments", type=int, default=mft.DEFAULT_INSTRUMENTS, help="instruments, for --mft"
+        "--days", type=int, help="days: --mft (60), --scale (2,190), --backfill (366)"
+    )
+    parser.add_argument(
+        "--instruments", type=int, help="instruments, for --mft (50) and --soak (200)"
     )
     parser.add_argument("--memory", action="store_true", help="growth of our peak memory instead")
     parser.add_argument("--folder", type=Path, default=_ROOT / ".bench", help="for all files")
@@ -54,7 +65,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     arguments = parser.parse_args(argv)
     arguments.rows = arguments.rows or _DEFAULT_ROWS[arguments.features]
-    arguments.days = arguments.days or _DEFAULT_DAYS[arguments.scale]
+    usual = _BACKFILL_DAYS if arguments.backfill else _DEFAULT_DAYS[arguments.scale]
+    arguments.days = arguments.days or usual
+    arguments.instruments = arguments.instruments or _DEFAULT_INSTRUMENTS[arguments.soak]
     return arguments
 
 
@@ -64,15 +77,8 @@ def main(argv: Sequence[str]) -> int:
     if {frame.value: frame.us // 1_000_000 for frame in Timeframe} != SECONDS:
         sys.exit("benchmarks/timeframes.py: other timeframes than the project's. Make them equal.")
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    if arguments.scale:
-        return _scale(arguments, console)
-    if arguments.mft:
-        return _mft(arguments, console)
-    if arguments.memory:
-        return _memory(arguments, console)
-    if arguments.features:
-        return _features(arguments, console)
-    return _comparison(arguments, console)
+    part = next((name for name in _PARTS if getattr(arguments, name)), None)
+    return _PARTS[part](arguments, console) if part else _comparison(arguments, console)
 
 
 def _memory(arguments: argparse.Namespace, console: Console) -> int:
@@ -103,6 +109,14 @@ def _features(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if different else 0
 
 
+def _backfill(arguments: argparse.Namespace, console: Console) -> int:
+    import backfill  # noqa: PLC0415  (Dagster again)
+
+    title, passes = backfill.measure(arguments.folder, arguments.days, arguments.streams, _note)
+    backfill.print_backfill(console, title, passes)
+    return 1 if any(one.failed for one in passes) else 0
+
+
 def _scale(arguments: argparse.Namespace, console: Console) -> int:
     # Dagster is loaded here alone: three seconds that the others do not wait for.
     import instance_scale  # noqa: PLC0415  (see above)
@@ -110,6 +124,34 @@ def _scale(arguments: argparse.Namespace, console: Console) -> int:
     scale = instance_scale.measure(arguments.folder, arguments.days, _note)
     instance_scale.print_scale(console, scale)
     shutil.rmtree(scale.folder)
+    return 0
+
+
+def _client(arguments: argparse.Namespace, console: Console) -> int:
+    found = client.measure(
+        client.DEFAULT_ROWS,
+        client.DEFAULT_DAYS,
+        client.DEFAULT_INSTRUMENTS,
+        folder=arguments.folder,
+        repeat=arguments.repeat,
+        note=_note,
+    )
+    client.print_client(console, found)
+    return 0
+
+
+def _soak(arguments: argparse.Namespace, console: Console) -> int:
+    import soak  # noqa: PLC0415  (a web server and its client: for this part alone)
+    import soak_report  # noqa: PLC0415
+
+    seen = soak.measure(
+        arguments.folder,
+        minutes=arguments.minutes,
+        rate=arguments.rate,
+        instruments=arguments.instruments,
+        note=_note,
+    )
+    soak_report.print_soak(console, seen)
     return 0
 
 
@@ -189,6 +231,17 @@ def _note(text: str) -> None:
     """Progress, away from the table."""
     print(text, file=sys.stderr, flush=True)
 
+
+_PARTS = {
+    "scale": _scale,
+    "backfill": _backfill,
+    "client": _client,
+    "soak": _soak,
+    "mft": _mft,
+    "memory": _memory,
+    "features": _features,
+}
+"""Parts by the option that asks for them; of several the first."""
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import gzip
+import os
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -36,6 +37,25 @@ settings.load_profile("any machine")
 
 DAY = dt.date(2024, 8, 8)
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data" / "recorded"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sqlite_does_not_wait_for_the_disk():
+    """Here, and in every process that a test starts."""
+    import doubles.sqlite.sitecustomize as quick  # noqa: PLC0415  (it changes SQLite)
+
+    folders = [str(Path(quick.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(folders))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folder_of_the_session(tmp_path_factory):
+    """Folders that settings name by default (`warehouse`, `spool`) are not made in the checkout."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("working"))
+        yield
 
 
 @dataclass

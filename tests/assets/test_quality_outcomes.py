@@ -38,7 +38,7 @@ from tickhandler_dagster.reporting.pictures import STATE_COLOURS
 DAY = dt.date(2024, 8, 8)
 KEY = "BINANCE:SPOT_PAIR:BTC-USDT"
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "completeness.md"
 
 
 def row(state, *, key=KEY, data_type=DataType.TRADES, verdict=None, **more):
@@ -83,8 +83,9 @@ def hole(minutes, *, key=KEY):
     )
 
 
-def ingest(rows, *, gaps=(), findings=(), policy=None):
-    return ingest_outcome(rows, policy or QualityPolicy(), gaps=gaps, findings=findings)
+def ingest(rows, *, policy=None, **more):
+    more = {"gaps": (), "findings": ()} | more
+    return ingest_outcome(rows, policy or QualityPolicy(), **more)
 
 
 @pytest.mark.parametrize("state", DataState)
@@ -94,6 +95,18 @@ def test_every_state_fails_the_check_as_the_policy_takes_it(state):
         assert outcome.has_passed == (verdict is Verdict.IGNORE)
         assert outcome.severity is (ERROR if verdict is Verdict.ERROR else WARN)
         assert ("not as they should be" in outcome.metadata) == (verdict is not Verdict.IGNORE)
+
+
+@pytest.mark.parametrize("state", DataState)
+def test_an_attempt_that_replaced_nothing_counts_as_its_state_does_and_is_listed(state):
+    verdict = DEFAULT_OF_STATE[state]
+    outcome = ingest([row(DataState.PRESENT)], attempts=[row(state)])
+    assert outcome.has_passed == (verdict is Verdict.IGNORE)
+    assert outcome.severity is (ERROR if verdict is Verdict.ERROR else WARN)
+    assert outcome.metadata["asked for again and not replaced"].value == 1
+    assert f"because it is {state}" in outcome.metadata["what the last attempt came to"].value
+    assert "not as they should be" not in outcome.metadata
+    assert outcome.metadata["missing"].value == 0
 
 
 def test_one_error_among_warnings_makes_an_error_and_stands_on_top():
@@ -197,8 +210,8 @@ def test_a_check_that_the_policy_does_not_decide_has_a_severity_of_its_own():
     assert set(RANK) == set(Verdict)
 
 
-def test_the_policy_in_the_readme_is_one_and_says_what_the_text_says():
-    (text,) = re.findall(r"```yaml\n(QUALITY_POLICY:.*?)```", README.read_text(), re.DOTALL)
+def test_the_policy_in_the_docs_is_one_and_says_what_the_text_says():
+    (text,) = re.findall(r"```yaml\n(QUALITY_POLICY:.*?)```", PAGE.read_text(), re.DOTALL)
     policy = parse_policy(yaml.safe_load(text)["QUALITY_POLICY"])
     deribit = Subject(VenueId.DERIBIT, DataType.TRADES)
     assert policy.of_state(deribit, DataState.PARTIAL) is Verdict.ERROR

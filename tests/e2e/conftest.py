@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
+from doubles.services import Services
 from pydantic import AnyHttpUrl, SecretStr
 
 from tickhandler_dagster.adapters.manifests import read_raw_manifest
@@ -122,7 +116,11 @@ def opened_platform(
             instrument_exchanges=tuple(venues),
             download_venues=tuple(venues),
             partition_start_date=start,
-            **(more_settings or {}),
+            **{
+                "warehouse_folder": root / "warehouse",
+                "streaming_spool_folder": root / "spool",
+                **(more_settings or {}),
+            },
         )
         yield Platform(settings, instance), server
 
@@ -221,88 +219,6 @@ def browser(tmp_path_factory):
     if executable is None:
         pytest.skip(f"no browser on PATH (looked for {', '.join(names)})")
     return Browser(executable, tmp_path_factory.mktemp)
-
-
-# The daemon as it is, but it looks every second or two: it waits thirty, for sensors five, and
-# nothing sets them.
-DAEMON = """
-import sys
-from dagster._daemon import controller, sensor
-controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 2
-sensor.MIN_INTERVAL_LOOP_TIME = 1
-from dagster._daemon.cli import main
-sys.argv[0] = "dagster-daemon"
-main()
-"""
-READY_S = 60
-
-
-class Services:
-    """Processes, each with a group of its own; at the end nothing of them is left."""
-
-    def __init__(self, environment, folder):
-        self._environment = environment
-        self._folder = folder
-        self._processes = []
-
-    def __enter__(self):
-        return self
-
-    def start(self, name, *command):
-        with (self._folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=self._folder,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._processes.append(process)
-        return process
-
-    def start_code(self, *where):
-        """The code location, given as `-m module` or `-f file`; gives the options to reach it."""
-        port = self.free_port()
-        self.start("code", "-m", "dagster", "api", "grpc", "-p", str(port), *where)
-        self.wait_for(port)
-        return ["--grpc-host", "127.0.0.1", "--grpc-port", str(port)]
-
-    def start_daemon(self, location):
-        return self.start("daemon", "-c", DAEMON, "run", *location)
-
-    @staticmethod
-    def free_port():
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return probe.getsockname()[1]
-
-    def wait_for(self, port):
-        deadline = time.monotonic() + READY_S
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return
-            assert all(process.poll() is None for process in self._processes)
-            assert time.monotonic() < deadline, f"nothing on port {port}"
-            time.sleep(0.2)
-
-    def stop(self, *processes):
-        for process in reversed(processes):
-            _signal_group(process, signal.SIGTERM)
-        for process in processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            _signal_group(process, signal.SIGKILL)
-            process.wait(10)
-            self._processes.remove(process)
-
-    def __exit__(self, *_):
-        self.stop(*self._processes)
-
-
-def _signal_group(process, number):
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
 
 
 @pytest.fixture(scope="session")

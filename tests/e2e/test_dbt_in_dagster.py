@@ -8,6 +8,7 @@ import dagster as dg
 import duckdb
 import pytest
 
+from tickhandler_dagster.dbt_assets.after_tables import NAME
 from tickhandler_dagster.dbt_assets.location import build_marts_definitions
 from tickhandler_dagster.definitions import build_definitions
 from tickhandler_dagster.sandbox.simulator import Simulator
@@ -54,6 +55,15 @@ class MartsLocation:
             raise_on_error=False,
         )
 
+    def look(self, cursor):
+        """What the sensor asks for."""
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=cursor, repository_def=self.repository
+        ) as context:
+            data = self.repository.get_sensor_def(NAME).evaluate_tick(context)
+        self.cursor, self.said = data.cursor, data.skip_message
+        return list(data.run_requests or ())
+
     def made(self, result):
         """Events of partitions: the result of a run in this process has one for all of them."""
         records = self.instance.get_records_for_run(
@@ -97,8 +107,13 @@ def location(platform):
 
 @pytest.fixture(scope="module")
 def finished(location):
-    """Two days of every mart, made in one run."""
-    result = location.run(*BY_DAY, WHOLE, days=(FIRST, SECOND))
+    """Two days of every mart, made in the one run that the sensor asks for."""
+    (request,) = location.look("0")
+    keys = request.asset_selection
+    assert {key.path[-1] for key in keys} == {*BY_DAY, WHOLE}
+    result = location.repository.get_job(NAME).execute_in_process(
+        instance=location.instance, asset_selection=keys, tags=request.tags
+    )
     assert result.success
     return result
 
@@ -109,6 +124,17 @@ def test_a_range_is_one_dbt_process_and_each_day_is_a_partition(location, finish
     assert made.keys() == expected | {(WHOLE, None)}
     calls = {event.materialization.metadata["invocation_id"].value for event in made.values()}
     assert len(calls) == 1
+
+
+def test_marts_are_made_once_for_tables_that_changed(location, finished, platform):
+    assert location.look(None) == []
+    end = location.cursor
+    assert location.look(end) == []
+    assert location.said == "No table is new."
+    # Published again and not changed: Dagster has an event of it, the marts have nothing to do.
+    assert platform.run("warehouse/candles_24h", partition=SECOND).success
+    assert location.look(end) == []
+    assert int(location.cursor) > int(end)
 
 
 def test_a_backfill_of_days_is_one_run(location):

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 DEMO = [sys.executable, "-m", "tickhandler_dagster", "demo", "--scale", "0.02"]
-VENUES = ["--venues", "binance,okex-swap"]
+VENUES = "binance,okex-swap"
 FIRST_FILES = 60
 
 
-def _demo(home, *more):
+def _demo(home, *more, venues=VENUES):
     return subprocess.run(
-        [*DEMO, *VENUES, "--home", str(home), *more],
+        [*DEMO, "--venues", venues, "--home", str(home), *more],
         capture_output=True,
         text=True,
         timeout=240,
@@ -97,7 +97,7 @@ def test_the_marts_are_asked_in_sql(finished):
 
 
 def test_a_long_demo_is_warm_and_has_one_run_for_all_days(tmp_path):
-    done = _demo(tmp_path, "--venues", "okex-swap", "--days", "8", "--scale", "0.05", "--no-marts")
+    done = _demo(tmp_path, "--days", "8", "--scale", "0.05", "--no-marts", venues="okex-swap")
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "lake" / "mft_features" / "by_date"
     assert len(list(folder.iterdir())) == 8
@@ -121,7 +121,7 @@ def test_the_same_days_again_are_a_no_op_that_says_so(finished):
 
 def test_a_kill_leaves_no_half_file_and_the_next_run_ends_with_the_same_bytes(finished, tmp_path):
     home, _ = finished
-    command = [*DEMO, *VENUES, "--home", str(tmp_path), "--no-marts"]
+    command = [*DEMO, "--venues", VENUES, "--home", str(tmp_path), "--no-marts"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         deadline = time.monotonic() + 120
         while _parquet_files(tmp_path) < FIRST_FILES and time.monotonic() < deadline:

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+from doubles.small_market import SmallMarket
 from pydantic import AnyHttpUrl, SecretStr
 from typer.testing import CliRunner
 
@@ -19,7 +20,6 @@ from tickhandler_dagster.market.candle_table import PROVENANCE
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule, Revised
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.sandbox.simulator import Simulator
 from tickhandler_dagster.settings import Settings, child_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,7 +98,10 @@ def shop(tmp_path_factory):
     home = root / "dagster_home"
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
-    with SandboxServer(Simulator(7, scale=0.02)) as server, pytest.MonkeyPatch.context() as patch:
+    with (
+        SandboxServer(SmallMarket(FILE, "BTCUSDT")) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         settings = Settings(
             tardis_endpoint=AnyHttpUrl(server.api_url),
             tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
@@ -291,7 +294,7 @@ def test_a_failed_run_is_exit_code_one_and_says_why(shop, looked):
         (["--start-date", "2024/08/08", "--end-date", DAYS[0]], "not a date"),
         ([*SPAN, "--venues", "bitmoon"], "bitmoon"),
         ([*SPAN, "--data-types", "quotes"], "nothing was taken"),
-        ([*SPAN, "--venues", "deribit"], "nothing was taken"),
+        ([*SPAN, "--venues", "deribit"], "deribit: not in the partition grid"),
     ],
 )
 def test_what_cannot_be_compared_is_a_sentence(shop, words, part):

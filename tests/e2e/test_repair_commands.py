@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from doubles.small_market import SmallMarket
 from pydantic import AnyHttpUrl, SecretStr
 from typer.testing import CliRunner
 
@@ -14,7 +15,6 @@ from tickhandler_dagster.definitions import build_definitions
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.sandbox.simulator import Simulator
 from tickhandler_dagster.settings import Settings, child_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +22,7 @@ VENUES = ("binance", "okex-swap")
 DAYS = ("2024-08-08", "2024-08-09", "2024-08-10", "2024-08-11")
 BROKEN = {("2024-08-08", "binance"), ("2024-08-10", "binance"), ("2024-08-09", "okex-swap")}
 FILES = {"binance": "BTCUSDT", "okex-swap": "BTC-USDT-SWAP"}
+MARKET = (*FILES.values(), "ETHUSDT", "ETH-USDT-SWAP")
 KEPT = ["candles/24h"]
 SPAN = ["--start-date", DAYS[0], "--end-date", DAYS[-1]]
 ENDS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -74,7 +75,7 @@ def shop(tmp_path_factory):
     home = root / "dagster_home"
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
-    with SandboxServer(Simulator(7, scale=0.02)) as server, pytest.MonkeyPatch.context() as patch:
+    with SandboxServer(SmallMarket(*MARKET)) as server, pytest.MonkeyPatch.context() as patch:
         settings = Settings(
             tardis_endpoint=AnyHttpUrl(server.api_url),
             tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from doubles.small_market import SmallMarket
 from pydantic import AnyHttpUrl, SecretStr
 
 from tickhandler_dagster.automation.backfills import REPAIR_TAG
@@ -18,13 +19,13 @@ from tickhandler_dagster.definitions import build_definitions
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.sandbox.simulator import Simulator
 from tickhandler_dagster.settings import Settings, child_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("binance", "okex-swap")
 DAYS = ("2024-08-08", "2024-08-09", "2024-08-10", "2024-08-11")
 FILES = {"binance": "BTCUSDT", "okex-swap": "BTC-USDT-SWAP"}
+MARKET = (*FILES.values(), "ETHUSDT", "ETH-USDT-SWAP")
 BROKEN = {"2024-08-08|binance", "2024-08-10|binance", "2024-08-09|okex-swap"}
 CANDLES = {f"{day}|binance" for day in DAYS} | {f"{day}|okex-swap" for day in DAYS[:3]}
 ENDS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -123,7 +124,7 @@ def lake(tmp_path_factory):
     home = root / "dagster_home"
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
-    with SandboxServer(Simulator(7, scale=0.02)) as server:
+    with SandboxServer(SmallMarket(*MARKET)) as server:
         settings = Settings(
             tardis_endpoint=AnyHttpUrl(server.api_url),
             tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),

@@ -15,9 +15,11 @@ from tickhandler_dagster.market.catalog import DatasetSymbol, ExchangeCatalog, I
 from tickhandler_dagster.market.data_types import DataType, GroupSymbol
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import (
+    CorruptData,
     InvalidInput,
     KeyLocked,
     NoEntitlement,
+    NotAvailable,
     QuotaExhausted,
     VendorUnavailable,
 )
@@ -356,11 +358,88 @@ def test_nothing_at_all_is_the_first_error(partition, answer):
     assert set(partition.states(result).values()) == {DataState.FAILED}
 
 
-def test_a_failed_refetch_keeps_the_file_that_was_there(partition, answer):
+def refuse(partition, answer, kind, names=None):
+    """Let the vendor refuse files, all of them where none is named."""
+    lock = {"code": 274, "message": "active from another IP", "retryAfterSeconds": 893}
+    no_key = {"code": 10, "message": "unauthorized"}
+    corrupt = answer(b"<!DOCTYPE html><html>maintenance</html>")
+    reply = {
+        NoEntitlement: answer(json.dumps(no_key).encode(), 401),
+        KeyLocked: answer(json.dumps(lock).encode(), 403),
+        QuotaExhausted: answer(b"{}", 429, {"Retry-After": "7200"}),
+        VendorUnavailable: answer(b"", 500),
+        NotAvailable: answer(b'{"code": 140, "message": "not available"}', 400),
+        CorruptData: corrupt,
+    }[kind]
+    for name in names or partition.symbols:
+        partition.vendor.put(name, reply)
+
+
+REFUSED_AGAIN = {
+    NoEntitlement: DataState.NO_ENTITLEMENT,
+    KeyLocked: DataState.FAILED,
+    QuotaExhausted: DataState.FAILED,
+    VendorUnavailable: DataState.FAILED,
+    NotAvailable: DataState.NOT_LISTED,
+    CorruptData: DataState.QUARANTINED,
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED_AGAIN)
+def test_a_forced_run_that_takes_no_file_loses_none_and_says_why(partition, answer, kind):
     first = partition.ingest()
-    partition.vendor.put("BUSDT", answer(b"", 500))
+    before = partition.bytes()
+    good = partition.vendor.answers.copy()
+    refuse(partition, answer, kind)
+    second = partition.ingest(force=True)
+    assert type(second.problem) is kind
+    assert "no file could be fetched again, and 4 instruments keep the data" in str(second.problem)
+    assert second.is_refused
+    assert {row.state for row in second.not_replaced} == {REFUSED_AGAIN[kind]}
+    assert all(row.reason for row in second.not_replaced)
+    assert [row.instrument_key for row in second.not_replaced] == [
+        row.instrument_key for row in first.rows
+    ]
+    assert second.rows == first.rows
+    assert second.data_version == first.data_version
+    after = partition.bytes()
+    assert {path: after[path] for path in before} == before
+    partition.vendor.answers = good
+    third = partition.ingest()
+    assert (third.problem, third.not_replaced, third.is_refused) == (None, (), False)
+    assert partition.ingest(force=True).fetched == 4
+    assert partition.bytes() == before
+
+
+@pytest.mark.parametrize("kind", REFUSED_AGAIN)
+def test_a_refetch_that_takes_some_files_says_which_stay_as_they_were(partition, answer, kind):
+    first = partition.ingest()
+    refuse(partition, answer, kind, ["BUSDT"])
     second = partition.ingest(force=True)
     assert second.rows == first.rows
+    assert not second.is_refused
+    states = {row.tardis_symbol: row.state for row in second.not_replaced}
+    assert states["BUSDT"] is REFUSED_AGAIN[kind]
+    if kind in {KeyLocked, QuotaExhausted}:  # which ends the others
+        assert isinstance(second.problem, kind)
+    else:
+        assert second.problem is None
+        assert len(states) == 1
+
+
+def test_named_files_that_are_refused_fail_a_run_that_fetches_nothing_else(partition, answer):
+    partition.ingest()
+    refuse(partition, answer, NoEntitlement, ["BUSDT"])
+    result = partition.ingest(again=[partition.key("BUSDT")])
+    assert isinstance(result.problem, NoEntitlement)
+    assert [row.tardis_symbol for row in result.not_replaced] == ["BUSDT"]
+
+
+def test_a_file_the_vendor_never_had_is_no_refusal_of_a_forced_run(partition, answer):
+    refuse(partition, answer, NotAvailable)
+    partition.ingest()
+    result = partition.ingest(force=True)
+    assert (result.problem, result.not_replaced, result.is_refused) == (None, (), False)
 
 
 def test_a_day_that_is_not_exported_yet_is_not_asked_for(partition):

@@ -25,6 +25,10 @@ timeframes = st.sampled_from(Timeframe)
 keys = st.from_regex(r"[A-Z]{1,9}:[A-Z_]{1,9}:[A-Z0-9.@-]{1,30}", fullmatch=True)
 symbols = st.from_regex(r"[A-Z0-9@_-]{1,20}", fullmatch=True)
 
+hours = st.sampled_from([f"{hour:02d}" for hour in range(24)])
+sequences = st.integers(0, 10**17)
+words = st.sampled_from(["bars", "ticks_trades", "part_1723075200000000"])
+
 objects = st.one_of(
     st.builds(paths.CatalogFile, venues, st.sampled_from(["catalog", "contracts"])),
     st.builds(paths.InstrumentsFile, dates, venues),
@@ -40,6 +44,10 @@ objects = st.one_of(
     st.builds(paths.FindingsFile, dates, venues, st.sampled_from(["trades", "prices"])),
     st.builds(paths.QuarantinedRows, dates, data_types, keys),
     st.builds(paths.QuarantinedFile, dates, data_types, venues, symbols),
+    st.builds(paths.LiveTicksFile, dates, data_types, venues, hours, sequences),
+    st.builds(paths.LiveCandlesFile, dates, timeframes, venues, hours, words),
+    st.builds(paths.LiveDifferencesFile, dates, venues),
+    st.builds(paths.DeadLettersFile, words, dates, venues, sequences),
 )
 
 
@@ -62,6 +70,8 @@ def test_two_objects_never_share_a_path(one, other):
         "instrument_availability/by_date/day-2024-08-08/venue-nowhere/instruments.parquet",
         "../raw_tick_data/by_date/day-2024-08-08/data_type-trades/A.parquet",
         "raw_tick_data/by_date/day-2024-08-08/data_type-trades/a/b.parquet",
+        "live_ticks/by_date/day-2024-08-08/data_type-trades/venue-binance/hour-24/1.parquet",
+        "live_ticks/by_date/day-2024-08-08/data_type-trades/venue-binance/hour-03/01.parquet",
     ],
 )
 def test_any_other_path_is_refused(path):

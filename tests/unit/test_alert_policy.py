@@ -240,7 +240,7 @@ def test_a_wrong_part_is_named_with_the_rule_it_broke(given_part, expected):
     with pytest.raises(InvalidSetting) as caught:
         parse_alerts(given_part)
     assert str(caught.value).startswith(f"ALERTS: not valid (was {expected}")
-    assert str(caught.value).endswith(". See the README.")
+    assert str(caught.value).endswith(". See docs/alerts.md.")
 
 
 MAIL = {"type": "email", "host": "h", "from": "a@b", "to": "a@b"}
@@ -302,8 +302,8 @@ def test_tables_over_enums_are_total():
 def test_the_readmes_example_is_a_policy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ALERTS", raising=False)
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(ALERTS:.*?)```", readme, re.DOTALL)
+    page = (Path(__file__).resolve().parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(ALERTS:.*?)```", page, re.DOTALL)
     (tmp_path / "a.yaml").write_text(example)
     policy = load_settings(config_file=tmp_path / "a.yaml").alerts
     assert {spec.type for spec in policy.notifiers.values()} == set(NotifierType)

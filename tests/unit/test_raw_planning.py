@@ -20,6 +20,7 @@ from tickhandler_dagster.market.planning import (
     plan_raw_files,
     unfetched_row,
 )
+from tickhandler_dagster.market.restriction import Restriction, parse_instrument_type
 from tickhandler_dagster.market.states import INGEST_STATES, DataState
 from tickhandler_dagster.market.venues import VenueId
 
@@ -179,3 +180,64 @@ def test_the_largest_file_of_the_last_run_comes_first():
     ]
     sources = [job.source_symbol for job in plan(DataType.TRADES, manifest=manifest).jobs]
     assert sources == ["OPTIONS", "BTC-PERPETUAL", "ETH-PERPETUAL", "BTC-27SEP24"]
+
+
+RESTRICTIONS = st.builds(
+    Restriction,
+    st.frozensets(st.sampled_from([parse_instrument_type(kind) for kind in INSTRUMENT_TYPES])),
+    st.integers(0, 6),
+)
+
+
+@pytest.mark.parametrize("data_type", list(DataType))
+@given(
+    groups=st.sets(st.sampled_from(GroupSymbol)),
+    states=st.dictionaries(st.sampled_from(sorted(KINDS)), st.sampled_from(INGEST_STATES)),
+    restriction=RESTRICTIONS,
+    force=st.booleans(),
+)
+def test_a_restricted_run_speaks_of_every_instrument_once_and_hides_none(
+    data_type, groups, states, restriction, force
+):
+    manifest = [row for name, state in states.items() for row in rows(state, (name,), data_type)]
+    usual = plan(data_type, groups=groups, manifest=manifest, force=force)
+    made = plan(data_type, groups=groups, manifest=manifest, force=force, restriction=restriction)
+    assert set(made.jobs) <= set(usual.jobs)
+    keys = [item.instrument_key for job in made.jobs for item in job.instruments]
+    keys += [row.instrument_key for row in made.decided]
+    assert len(keys) == len(set(keys))
+    before = {row.instrument_key: row for row in manifest}
+    not_asked = {item.instrument_key for job in usual.jobs for item in job.instruments} - {
+        item.instrument_key for job in made.jobs for item in job.instruments
+    }
+    decided = {row.instrument_key: row for row in made.decided}
+    for key in not_asked:
+        known = before.get(key)
+        if known is not None and known.state is not DataState.NOT_INGESTED:
+            assert decided[key] == known
+        else:
+            assert decided[key].state is DataState.NOT_INGESTED
+            assert decided[key].state.is_missing
+            assert "restricted" in decided[key].reason
+
+
+def test_a_second_restricted_run_takes_the_same_instruments():
+    one = Restriction(max_instruments=1)
+    first = plan(DataType.QUOTES, groups=(), restriction=one)
+    key = first.jobs[0].instruments[0].instrument_key
+    taken = rows(DataState.PRESENT, (key.rpartition(":")[2],), DataType.QUOTES)
+    rest = [row for row in first.decided if row.state is DataState.NOT_INGESTED]
+    again = plan(DataType.QUOTES, groups=(), manifest=[*taken, *rest], restriction=one)
+    assert again.jobs == ()
+    assert {row.instrument_key for row in again.decided} == set(UNIVERSE["instrument_key"])
+
+
+def test_what_is_asked_for_by_name_is_fetched_whatever_the_restriction():
+    key = UNIVERSE["instrument_key"][0]
+    made = plan(
+        DataType.TRADES,
+        manifest=rows(DataState.PRESENT),
+        again=[key],
+        restriction=Restriction(frozenset({parse_instrument_type("option")})),
+    )
+    assert [item.instrument_key for job in made.jobs for item in job.instruments] == [key]

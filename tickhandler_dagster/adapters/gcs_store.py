@@ -14,6 +14,7 @@ stored with the object too, so that a reader verifies what it got.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import hashlib
 import mmap
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tickhandler_dagster.adapters.counted_file import ObjectRanges
 from tickhandler_dagster.adapters.crc32c import Crc32c, crc32c_of
 from tickhandler_dagster.adapters.gcp_credentials import GcpCredentials
 from tickhandler_dagster.adapters.gcs_bucket import RETRIES, GcsBucket, broken
@@ -32,7 +34,7 @@ from tickhandler_dagster.adapters.object_versions import ABSENT, VersionMemory
 from tickhandler_dagster.market.errors import ConcurrentWrite
 
 if TYPE_CHECKING:
-    from obstore import GetResult, ObjectMeta, PutMode
+    from obstore import GetOptions, GetResult, ObjectMeta, PutMode
 
 WHOLE_BYTES = 32 * 1024 * 1024
 """Up to this size an object is one request: fewer calls than parts, and conditional by itself."""
@@ -134,6 +136,26 @@ class GcsObjectStore:
         """The object's size in bytes; None where there is none."""
         meta = self._head(path)
         return None if meta is None else meta["size"]
+
+    def written_at(self, path: str) -> dt.datetime | None:
+        """When the present object was written; None where there is none."""
+        meta = self._head(path)
+        return None if meta is None else meta["last_modified"]
+
+    def ranges(self, path: str) -> ObjectRanges | None:
+        """The present object by ranges, each of the version that was present; None without one."""
+        import obstore  # noqa: PLC0415  (slow import)
+
+        meta = self._head(path)
+        if meta is None:
+            return None
+
+        def read(start: int, end: int) -> bytes:
+            with self._gcs.errors(path):
+                options: GetOptions = {"range": (start, end), "version": meta["version"]}
+                return bytes(obstore.get(self._gcs.client, path, options=options).bytes())
+
+        return ObjectRanges(meta["size"], read)
 
     def delete(self, path: str) -> None:
         """Remove the object; nothing happens where there is none."""

@@ -8,6 +8,7 @@ not: what the bytes mean (`parquet.py`, `lake.py`) and how paths are formed (`ma
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import errno
 import fcntl
 import filecmp
@@ -164,6 +165,15 @@ class LocalObjectStore:
             except FileNotFoundError:
                 self._versions.remember(path, ABSENT)
                 return None
+
+    def written_at(self, path: str) -> dt.datetime | None:
+        """When the present object was written; None where there is none."""
+        with storage_errors(self._file(path)):
+            try:
+                written = self._file(path).stat().st_mtime
+            except FileNotFoundError:
+                return None
+        return dt.datetime.fromtimestamp(written, dt.UTC)
 
     def delete(self, path: str) -> None:
         """Remove the object; nothing happens where there is none."""

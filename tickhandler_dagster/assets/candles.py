@@ -19,6 +19,7 @@ from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.partitions.grid import Grid, cells_of
+from tickhandler_dagster.pipeline.admission import MemoryGate
 from tickhandler_dagster.pipeline.candle_channels import SOURCES
 from tickhandler_dagster.pipeline.candle_sums import candle_sums, most_traded
 from tickhandler_dagster.pipeline.candles import CandlesResult, build_candles
@@ -56,6 +57,7 @@ def build_candles_asset(grid: Grid) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         progress: dg.ResourceParam[ProgressListener],
+        memory: dg.ResourceParam[MemoryGate],
     ) -> Iterator[Event]:
         wanted = [item for item in Timeframe if candles_key(item) in context.selected_asset_keys]
 
@@ -66,6 +68,7 @@ def build_candles_asset(grid: Grid) -> dg.AssetsDefinition:
                 catalog=stored_catalog(lake, cell.venue),
                 universe=read_instruments(lake, cell),
                 timeframes=wanted,
+                memory=memory,
                 on_progress=progress,
             )
             outcomes = _outcomes(lake, cell, result)
@@ -144,6 +147,7 @@ def _outcome(
             "trades": dg.MetadataValue.int(sums.trades),
             "size in bytes": dg.MetadataValue.int(sums.bytes),
             "instruments built": dg.MetadataValue.int(result.built),
+            "seconds waited for memory": dg.MetadataValue.float(round(result.memory_wait_s, 1)),
             "changes of this run, all timeframes": dg.MetadataValue.json(asdict(result.changes)),
             "files written": dg.MetadataValue.int(result.files_written),
         },

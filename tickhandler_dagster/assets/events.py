@@ -6,7 +6,7 @@ Dagster's private modules is why its version is pinned exactly.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -35,9 +35,9 @@ class CellOutcome:
         metadata: For the materialization.
         data_version: Changes when and only when the data changes.
         checks: Every check of the asset, evaluated.
-        has_data: There is something in the lake for the cell; without it no materialization is
-            recorded.
-        problem: Why there is nothing, where that is an error.
+        has_data: There is something in the lake for the cell, and the run had to do with it;
+            without it no materialization is recorded.
+        problem: Why there is nothing, or nothing new, where that is an error.
     """
 
     metadata: Mapping[str, dg.MetadataValue]
@@ -53,6 +53,9 @@ Outcomes: TypeAlias = Mapping[dg.AssetKey, CellOutcome]
 
 CELLS_THAT_FAILED = "cells that failed"
 """Metadata that only the summary of a range has: its cells have evaluations of their own."""
+
+NAMED_CELLS = 20
+"""So many of the cells that failed are named in that summary."""
 
 CellT = TypeVar("CellT", VenueDay, VenueId, dt.date)
 Event: TypeAlias = dg.MaterializeResult[Any] | dg.AssetCheckResult
@@ -171,18 +174,20 @@ def _record(
                 context.log_event(
                     dg.AssetMaterialization(key, partition=str(cell), metadata=outcome.metadata)
                 )
+            # Once for all checks of the cell: a query takes as long as storing an event.
+            target = _newest(context.instance, key, cell) if outcome.checks else None
             for check in outcome.checks:
-                context.log_event(_evaluation(context.instance, key, cell, check))
+                context.log_event(_evaluation(key, cell, check, target))
 
 
-def _evaluation(
-    instance: dg.DagsterInstance, key: dg.AssetKey, cell: Cell, check: CheckOutcome
-) -> dg.AssetCheckEvaluation:
-    """An evaluation the check's grid shows: it names the materialization it is about."""
+def _newest(
+    instance: dg.DagsterInstance, key: dg.AssetKey, cell: Cell
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """The cell's newest materialization, if it has one."""
     latest = instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=key, asset_partitions=[str(cell)]), limit=1
     ).records
-    target = (
+    return (
         AssetCheckEvaluationTargetMaterializationData(
             storage_id=latest[0].storage_id,
             run_id=latest[0].run_id,
@@ -191,6 +196,15 @@ def _evaluation(
         if latest
         else None
     )
+
+
+def _evaluation(
+    key: dg.AssetKey,
+    cell: Cell,
+    check: CheckOutcome,
+    target: AssetCheckEvaluationTargetMaterializationData | None,
+) -> dg.AssetCheckEvaluation:
+    """An evaluation the check's grid shows: it names the materialization it is about."""
     return dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=check.name.value,
@@ -205,22 +219,29 @@ def _evaluation(
 def _declared_checks(done: Mapping[Cell, Outcomes]) -> Iterator[dg.AssetCheckResult]:
     """The outputs a step with checks owes Dagster: each check once, for the range as a whole."""
     for key in _keys(done):
-        by_name: dict[str, list[CheckOutcome]] = {}
-        for outcomes in done.values():
+        by_name: dict[str, dict[Cell, CheckOutcome]] = {}
+        for cell, outcomes in done.items():
             for check in outcomes[key].checks:
-                by_name.setdefault(check.name.value, []).append(check)
+                by_name.setdefault(check.name.value, {})[cell] = check
         for name, checks in by_name.items():
-            bad = sum(not check.has_passed for check in checks)
+            bad = [str(cell) for cell, check in checks.items() if not check.has_passed]
             yield dg.AssetCheckResult(
                 asset_key=key,
                 check_name=name,
                 passed=not bad,
-                severity=_worst_severity(checks),
-                metadata={"cells": len(checks), CELLS_THAT_FAILED: bad},
+                severity=_worst_severity(checks.values()),
+                metadata={"cells": len(checks), CELLS_THAT_FAILED: len(bad), **_named(bad)},
             )
 
 
-def _worst_severity(checks: Sequence[CheckOutcome]) -> dg.AssetCheckSeverity:
+def _named(bad: Sequence[str]) -> dict[str, str]:
+    """Which cells failed: the page opens a check at the summary of its last range."""
+    more = f" and {len(bad) - NAMED_CELLS:,} more" if len(bad) > NAMED_CELLS else ""
+    listed = f"{', '.join(bad[:NAMED_CELLS])}{more}"
+    return {"failed": f"{listed}. The tab Partitions has the list of each."} if bad else {}
+
+
+def _worst_severity(checks: Iterable[CheckOutcome]) -> dg.AssetCheckSeverity:
     """Of the cells that failed: one error makes the range an error."""
     severities = [check.severity for check in checks if not check.has_passed]
     is_error = dg.AssetCheckSeverity.ERROR in severities

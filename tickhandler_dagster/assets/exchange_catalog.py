@@ -1,6 +1,6 @@
 """The asset `exchange_catalog`: per venue, the vendor's latest word on what it has of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -47,24 +47,26 @@ def build_exchange_catalog(grid: Grid) -> dg.AssetsDefinition:
 
 
 def _outcome(fetched: FetchedCatalog) -> CellOutcome:
+    return CellOutcome(metadata=catalog_metadata(fetched), data_version=fetched.sha256)
+
+
+def catalog_metadata(fetched: FetchedCatalog) -> Mapping[str, dg.MetadataValue]:
+    """What a refreshed catalogue says of its venue, by a run or by the clock."""
     catalog = fetched.catalog
     incidents = markdown.table(
         ["from", "to", "status", "details"],
         [(item.start, item.end or "now", item.status, item.details) for item in catalog.incidents],
     )
-    return CellOutcome(
-        metadata={
-            "source": origin(is_simulated=catalog.is_simulated),
-            "instruments": dg.MetadataValue.int(len(catalog.symbols)),
-            "exported from": dg.MetadataValue.text(catalog.exported_from.isoformat()),
-            "exported until": dg.MetadataValue.text(catalog.exported_until.isoformat()),
-            "contract terms": dg.MetadataValue.text(
-                "not covered by the key; rules of the venue are used"
-                if fetched.contracts is None
-                else f"{len(fetched.contracts)} records"
-            ),
-            "size in bytes": dg.MetadataValue.int(fetched.bytes),
-        }
-        | ({"incidents": dg.MetadataValue.md(incidents)} if catalog.incidents else {}),
-        data_version=fetched.sha256,
-    )
+    metadata: dict[str, dg.MetadataValue] = {
+        "source": origin(is_simulated=catalog.is_simulated),
+        "instruments": dg.MetadataValue.int(len(catalog.symbols)),
+        "exported from": dg.MetadataValue.text(catalog.exported_from.isoformat()),
+        "exported until": dg.MetadataValue.text(catalog.exported_until.isoformat()),
+        "contract terms": dg.MetadataValue.text(
+            "not covered by the key; rules of the venue are used"
+            if fetched.contracts is None
+            else f"{len(fetched.contracts)} records"
+        ),
+        "size in bytes": dg.MetadataValue.int(fetched.bytes),
+    }
+    return metadata | ({"incidents": dg.MetadataValue.md(incidents)} if catalog.incidents else {})

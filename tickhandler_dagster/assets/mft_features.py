@@ -22,6 +22,7 @@ from tickhandler_dagster.market.mft_table import table_of
 from tickhandler_dagster.market.schema_check import SchemaReport
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.partitions.grid import Grid, cells_of
+from tickhandler_dagster.pipeline.admission import MemoryGate
 from tickhandler_dagster.pipeline.mft_features import MftResult, build_mft_features
 from tickhandler_dagster.pipeline.mft_files import MftSums, mft_sums
 from tickhandler_dagster.pipeline.mft_inputs import MftPlan
@@ -56,12 +57,18 @@ def build_mft_features_asset(grid: Grid, plan: MftPlan) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         progress: dg.ResourceParam[ProgressListener],
+        memory: dg.ResourceParam[MemoryGate],
     ) -> Iterator[Event]:
         wanted = [item for item in MFT_TIMEFRAMES if mft_key(item) in context.selected_asset_keys]
 
         def build(cell: VenueDay) -> Outcomes:
             result = build_mft_features(
-                cell, lake=lake, plan=plan, timeframes=wanted, on_progress=progress
+                cell,
+                lake=lake,
+                plan=plan,
+                timeframes=wanted,
+                memory=memory,
+                on_progress=progress,
             )
             reports = verify_mft_features(
                 lake, cell, result.manifests, table=table_of(plan.features)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import dagster as dg
 from pydantic import Field
@@ -14,6 +15,7 @@ from tickhandler_dagster.assets.origin import heading, origin
 from tickhandler_dagster.checks.completeness import ingest_outcome
 from tickhandler_dagster.checks.outcomes import CheckOutcome, ticks_outcome
 from tickhandler_dagster.checks.policy import CheckName, check_specs
+from tickhandler_dagster.instance.pools import TARDIS
 from tickhandler_dagster.market.completeness import TypeEvidence, ingested_rows
 from tickhandler_dagster.market.completeness_table import Completeness
 from tickhandler_dagster.market.data_types import DataType
@@ -21,6 +23,7 @@ from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.quality.policy import QualityPolicy
 from tickhandler_dagster.market.quality.rules import RuleName
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
+from tickhandler_dagster.market.restriction import Restriction, parse_instrument_type
 from tickhandler_dagster.partitions.grid import Grid, cells_of
 from tickhandler_dagster.pipeline.exchange_catalog import stored_catalog
 from tickhandler_dagster.pipeline.raw_ticks import IngestLimits, RawTicksResult, ingest_raw_ticks
@@ -48,10 +51,33 @@ class RawTicksConfig(dg.Config):
     Attributes:
         force: Fetch every file again, also those that are there.
         instruments: Canonical keys whose files are fetched again; all others are kept.
+        instrument_types: Types of instruments to fetch; all where empty. What is left out is
+            `not_ingested`, and the check `complete` says so.
+        max_instruments: So many instruments at most, the first by their keys; 0 for all.
+        max_workers: Files downloaded at the same time; 0 for what the settings say.
     """
 
     force: bool = False
     instruments: list[str] = Field(default=[])
+    instrument_types: list[str] = Field(default=[])
+    max_instruments: int = Field(default=0, ge=0)
+    max_workers: int = Field(default=0, ge=0, le=1000)
+
+    @property
+    def restriction(self) -> Restriction:
+        """Which instruments the run takes.
+
+        Raises:
+            InvalidInput: a type is unknown.
+        """
+        types = frozenset(map(parse_instrument_type, self.instrument_types))
+        return Restriction(types, self.max_instruments)
+
+    def limits(self, usual: IngestLimits) -> IngestLimits:
+        """How much happens at once in this run."""
+        if not self.max_workers:
+            return usual
+        return replace(usual, max_concurrent_requests=self.max_workers)
 
 
 def raw_ticks_key(data_type: DataType) -> dg.AssetKey:
@@ -80,6 +106,7 @@ def _build(grid: Grid, data_type: DataType, policy: QualityPolicy) -> dg.AssetsD
         backfill_policy=dg.BackfillPolicy.single_run(),
         check_specs=check_specs(key, (CheckName.SCHEMA_HOLDS, CheckName.COMPLETE), days),
         output_required=False,
+        pool=TARDIS,
         group_name=FAMILY,
         kinds={"parquet"},
         metadata=column_schema(RAW_TABLES[data_type].stored),
@@ -103,9 +130,10 @@ def _build(grid: Grid, data_type: DataType, policy: QualityPolicy) -> dg.AssetsD
                 catalog=catalog,
                 universe=universe,
                 datasets=vendor.datasets,
-                limits=limits,
+                limits=config.limits(limits),
                 force=config.force,
                 again=frozenset(config.instruments),
+                restriction=config.restriction,
                 on_progress=progress,
             )
             audit = audit_raw_ticks(
@@ -129,6 +157,7 @@ def _outcome(
     is_simulated = any(row.is_simulated for row in rows)
     title = heading(subject, is_simulated=is_simulated)
     states = Counter(str(row.state) for row in known)
+    attempts = ingested_rows(TypeEvidence(manifest=result.not_replaced), policy)
     picture = draw_states(title, [(row.instrument_key, row.state) for row in known])
     stamps = [stamp for row in rows for stamp in (row.first_timestamp, row.last_timestamp) if stamp]
     return CellOutcome(
@@ -143,7 +172,9 @@ def _outcome(
             "size in bytes": dg.MetadataValue.int(sum(row.bytes for row in rows)),
             FILES_FETCHED: dg.MetadataValue.int(result.fetched),
             "instruments kept": dg.MetadataValue.int(result.reused),
+            "instruments not replaced": dg.MetadataValue.int(len(attempts)),
             "fetched bytes": dg.MetadataValue.int(result.fetched_bytes),
+            "seconds waited for memory": dg.MetadataValue.float(round(result.memory_wait_s, 1)),
             "tick files read by the checks": dg.MetadataValue.int(audit.files_read),
         }
         | (
@@ -155,18 +186,22 @@ def _outcome(
             else {}
         ),
         data_version=result.data_version,
-        checks=_checks(known, audit, policy),
-        has_data=result.has_data,
+        checks=_checks(known, attempts, audit, policy),
+        # Nothing was made: the earlier run's materialization is still the latest.
+        has_data=result.has_data and not result.is_refused,
         problem=result.problem,
     )
 
 
 def _checks(
-    known: Sequence[Completeness], audit: RawAudit, policy: QualityPolicy
+    known: Sequence[Completeness],
+    attempts: Sequence[Completeness],
+    audit: RawAudit,
+    policy: QualityPolicy,
 ) -> tuple[CheckOutcome, ...]:
     # What became of the vendor's rows is the first check's; every other finding is the second's.
     others = [one for one in audit.findings if one.rule is not RuleName.ROWS_NOT_CONSERVED]
     return (
         ticks_outcome(audit.schema, audit.findings, policy),
-        ingest_outcome(known, policy, gaps=audit.gaps, findings=others),
+        ingest_outcome(known, policy, gaps=audit.gaps, findings=others, attempts=attempts),
     )

@@ -42,6 +42,9 @@ GROUP = "warehouse"
 POOL = "warehouse_writer"
 """Runs that publish: correct side by side, but a second one mostly waits for the first."""
 
+LOADED = "loaded in this run"
+"""Metadata of a published day: whether the table changed."""
+
 
 def warehouse_key(table: WarehouseTable) -> dg.AssetKey:
     """The asset's key, `warehouse/<table>`."""
@@ -148,7 +151,7 @@ def _outcome(table: WarehouseTable, found: DayPublication) -> CellOutcome:
                     [(venue, f"{rows:,}") for venue, rows in found.rows_by_venue.items()],
                 )
             ),
-            "loaded in this run": dg.MetadataValue.bool(receipt.is_new),
+            LOADED: dg.MetadataValue.bool(receipt.is_new),
             "bytes loaded": dg.MetadataValue.int(receipt.bytes),
             "cost of loading in USD": dg.MetadataValue.float(0.0),
             "load job": dg.MetadataValue.text(receipt.job_id or "none"),

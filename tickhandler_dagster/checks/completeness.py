@@ -29,10 +29,20 @@ def ingest_outcome(
     *,
     gaps: Iterable[Gap],
     findings: Iterable[Finding],
+    attempts: Sequence[Completeness] = (),
 ) -> CheckOutcome:
-    """Whether the data type of a cell is there whole and plausible, as far as the policy cares."""
+    """Whether the data type of a cell is there whole and plausible, as far as the policy cares.
+
+    Args:
+        rows: What is known of every expected instrument.
+        policy: How broken rules are taken.
+        gaps: Holes in what is there.
+        findings: Broken rules.
+        attempts: What asking again came to for instruments that keep what they had.
+    """
     taken = [(finding, verdict_of(finding, policy)) for finding in findings]
-    verdict = worst((*(row.verdict for row in rows), *(verdict for _, verdict in taken)))
+    states = (row.verdict for row in (*rows, *attempts))
+    verdict = worst((*states, *(verdict for _, verdict in taken)))
     holes = sorted(gaps, key=lambda gap: (gap.gap_start - gap.gap_end, gap.instrument_key))
     return CheckOutcome(
         CheckName.COMPLETE,
@@ -40,6 +50,7 @@ def ingest_outcome(
         _counts(rows)
         | {str(state): dg.MetadataValue.int(count) for state, count in _by_state(rows).items()}
         | _noted(rows)
+        | _not_replaced(attempts)
         | ({"holes": dg.MetadataValue.md(_holes_table(holes))} if holes else {})
         | ({"broken rules": dg.MetadataValue.md(rules_table(taken))} if taken else {}),
         verdict=verdict,
@@ -93,18 +104,32 @@ def _by_state(rows: Iterable[Completeness]) -> dict[DataState, int]:
 
 def _noted(rows: Iterable[Completeness]) -> dict[str, dg.MetadataValue]:
     """The rows the policy does not ignore, the worst first: verdict, then lost time."""
-    noted = sorted(
-        (row for row in rows if row.verdict is not Verdict.IGNORE),
-        key=lambda row: (-RANK[row.verdict], -row.gap_us, row.instrument_key, row.data_type),
-    )
-    if not noted:
+    noted = [row for row in rows if row.verdict is not Verdict.IGNORE]
+    return {"not as they should be": dg.MetadataValue.md(_rows_table(noted))} if noted else {}
+
+
+def _not_replaced(attempts: Sequence[Completeness]) -> dict[str, dg.MetadataValue]:
+    """Every attempt, also where the policy ignores it: somebody asked for these files."""
+    if not attempts:
         return {}
-    table = markdown.table(
+    return {
+        "asked for again and not replaced": dg.MetadataValue.int(len(attempts)),
+        "what the last attempt came to": dg.MetadataValue.md(_rows_table(attempts)),
+    }
+
+
+def _rows_table(rows: Iterable[Completeness]) -> str:
+    ordered = sorted(
+        rows, key=lambda row: (-RANK[row.verdict], -row.gap_us, row.instrument_key, row.data_type)
+    )
+    return markdown.table(
         ["instrument", "data type", "state", "reason", "verdict"],
-        [(row.instrument_key, row.data_type, row.state, row.reason, row.verdict) for row in noted],
+        [
+            (row.instrument_key, row.data_type, row.state, row.reason, row.verdict)
+            for row in ordered
+        ],
         limit=SHOWN,
     )
-    return {"not as they should be": dg.MetadataValue.md(table)}
 
 
 def _holes_table(holes: Sequence[Gap]) -> str:

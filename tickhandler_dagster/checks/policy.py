@@ -25,6 +25,9 @@ class CheckName(StrEnum):
     CONFORMS = "conforms"
     UNREVISED = "unrevised"
     PUBLISHED = "published"
+    AGREES = "agrees"
+    FED = "fed"
+    IN_TIME = "in_time"
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,21 @@ POLICY: Mapping[CheckName, CheckPolicy] = MappingProxyType(
             dg.AssetCheckSeverity.ERROR,
             is_blocking=True,
             description="The table has, of every venue, the rows that the lake's manifests name.",
+        ),
+        CheckName.AGREES: CheckPolicy(
+            dg.AssetCheckSeverity.WARN,
+            is_blocking=False,
+            description="Live bars are the batch's bars; what differs has a known cause.",
+        ),
+        CheckName.FED: CheckPolicy(
+            dg.AssetCheckSeverity.ERROR,
+            is_blocking=False,
+            description="The feed of every venue of the session is connected and loses no rows.",
+        ),
+        CheckName.IN_TIME: CheckPolicy(
+            dg.AssetCheckSeverity.WARN,
+            is_blocking=False,
+            description="Rows are read, and bars published, within the limit after their time.",
         ),
     }
 )

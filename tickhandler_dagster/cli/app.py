@@ -15,7 +15,16 @@ from typing import Annotated
 
 import typer
 
-from tickhandler_dagster.cli import quality_commands, spending_commands
+from tickhandler_dagster.cli import (
+    export_commands,
+    mode_commands,
+    operation_commands,
+    quality_commands,
+    spending_commands,
+    sql_command,
+    streaming_commands,
+)
+from tickhandler_dagster.cli.arguments import OldFormsGroup
 from tickhandler_dagster.cli.exit_codes import EXIT_FAILED_RUN, EXIT_PERMANENT, EXIT_TRANSIENT
 from tickhandler_dagster.cli.options import ConfigFile, End, EnvFile, Start
 from tickhandler_dagster.cli.report import report
@@ -28,12 +37,18 @@ DEMO_VENUES = "binance,binance-futures,deribit,okex-swap"
 
 app = typer.Typer(
     name="tickhandler",
+    cls=OldFormsGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help=__doc__.split("\n")[0],
 )
+export_commands.register(app)
+mode_commands.register(app)
+operation_commands.register(app)
 quality_commands.register(app)
 spending_commands.register(app)
+sql_command.register(app)
+streaming_commands.register(app)
 
 Home = Annotated[Path, typer.Option(help="Folder of the demo: its lake and Dagster's instance.")]
 Venues = Annotated[str, typer.Option(help="Comma list of venues.")]
@@ -113,11 +128,15 @@ class Dictionary(StrEnum):
     TABLES = "tables"
     DBT_SOURCES = "dbt-sources"
     DBT_DOCS = "dbt-docs"
+    COMMANDS = "commands"
 
 
 @app.command()
 def dictionary(page: Dictionary) -> None:
-    """Print a dictionary: features of a bar, mid-frequency features, every table, dbt's sources."""
+    """Print a dictionary: features, mid-frequency features, tables, dbt's sources, commands."""
+    from tickhandler_dagster.cli.command_table import (  # noqa: PLC0415  (see the charter)
+        command_table,
+    )
     from tickhandler_dagster.market.data_dictionary import (  # noqa: PLC0415  (see the charter)
         data_dictionary,
     )
@@ -138,6 +157,7 @@ def dictionary(page: Dictionary) -> None:
         Dictionary.TABLES: data_dictionary,
         Dictionary.DBT_SOURCES: dbt_sources,
         Dictionary.DBT_DOCS: dbt_docs,
+        Dictionary.COMMANDS: command_table,
     }
     typer.echo(pages[page](), nl=False)
 

@@ -1,4 +1,9 @@
-"""What the command's exit codes mean; scripts and schedulers decide by them."""
+"""What the command's exit codes mean; scripts and schedulers decide by them.
+
+0: all that was asked for is done, or is as it should be. `EXIT_FAILED_RUN`: a run failed, a check
+is an error, or something that was looked for is missing. `EXIT_PERMANENT`: what was asked for is
+wrong, and the same call fails again. `EXIT_TRANSIENT`: try again later.
+"""
 
 from __future__ import annotations
 

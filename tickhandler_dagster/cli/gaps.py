@@ -6,7 +6,6 @@ What belongs here: which runs a span needs and the text at the end. What does no
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sys
 from collections import Counter
@@ -24,14 +23,16 @@ from tickhandler_dagster.cli.platform import Platform
 from tickhandler_dagster.cli.report import write_report
 from tickhandler_dagster.market.data_types import parse_data_type
 from tickhandler_dagster.market.days import VenueDay, parse_date
+from tickhandler_dagster.market.errors import InvalidInput
 from tickhandler_dagster.market.paths import InstrumentsFile
-from tickhandler_dagster.market.quality.policy import QualityPolicy
-from tickhandler_dagster.market.repair_plan import CellRange, cell_ranges
+from tickhandler_dagster.market.quality.policy import QualityPolicy, Verdict
+from tickhandler_dagster.market.repair_plan import CellRange, LakeLayout, cell_ranges
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.venues import parse_venue
 from tickhandler_dagster.pipeline.completeness_reading import ReportSpan, completeness_batches
 
 FIRST_ROWS = 20
+COMPLETE = ("completeness", "complete")
 REPORT_FOLDER = Path("report")
 
 _SHOWN = ("date", "venue", "data_type", "instrument_key", "state", "reason")
@@ -62,7 +63,8 @@ class Span:
         """The span that these texts mean.
 
         Raises:
-            InvalidInput: a date or a name is wrong, or the span ends before it starts.
+            InvalidInput: a date or a name is wrong, the span ends before it starts, or part of it
+                is not in the partition grid.
         """
         settings = platform.settings
         named = tuple(map(parse_venue, venues)) or tuple(settings.download_venues)
@@ -73,15 +75,28 @@ class Span:
             venues=tuple(dict.fromkeys(named)),
             data_types=tuple(dict.fromkeys(types)),
         )
-        layout = platform.scope.layout()
-        first, last = max(report.start, layout.first_day), min(report.end, layout.last_day)
-        cells = tuple(
-            VenueDay(first + dt.timedelta(days=day), venue)
-            for venue in report.venues
-            if venue in layout.venues
-            for day in range((last - first).days + 1)
-        )
+        _check_in_grid(report, platform.scope.layout())
+        cells = tuple(VenueDay(day, venue) for venue in report.venues for day in report.days)
         return cls(report, cells)
+
+
+def _check_in_grid(report: ReportSpan, layout: LakeLayout) -> None:
+    outside = [day for day in report.days if not layout.first_day <= day <= layout.last_day]
+    if outside:
+        raise InvalidInput(
+            f"{outside[0]} to {outside[-1]}" if len(outside) > 1 else str(outside[0]),
+            "not in the partition grid",
+            expected=f"days from {layout.first_day} to {layout.last_day}",
+            remedy="Name other days, or move PARTITION_START_DATE or PARTITION_END_DATE",
+        )
+    unknown = [venue for venue in report.venues if venue not in layout.venues]
+    if unknown:
+        raise InvalidInput(
+            ", ".join(unknown),
+            "not in the partition grid",
+            expected=f"venues {', '.join(layout.venues)}",
+            remedy="Add it to DOWNLOAD_VENUES, or name other venues",
+        )
 
 
 @dataclass(frozen=True)
@@ -110,9 +125,9 @@ def run_check_gaps(platform: Platform, span: Span, *, as_json: bool) -> bool:
     Returns:
         Whether nothing is.
     """
-    missing = _look(platform, span)
+    missing = look(platform, span)
     if as_json:
-        _print_json(_missing_json(missing))
+        _print_json(missing_json(missing))
     else:
         _print_missing(missing)
     return missing.is_none
@@ -124,10 +139,10 @@ def run_missing_tick_reports(platform: Platform, span: Span, *, as_json: bool) -
     Returns:
         Whether nothing is missing.
     """
-    missing = _look(platform, span)
+    missing = look(platform, span)
     _, paths = write_report(span.report, platform.settings, REPORT_FOLDER)
     if as_json:
-        _print_json({**_missing_json(missing), "paths": [str(path) for path in paths]})
+        _print_json({**missing_json(missing), "paths": [str(path) for path in paths]})
     else:
         _print_missing(missing)
         for path in paths:
@@ -135,38 +150,89 @@ def run_missing_tick_reports(platform: Platform, span: Span, *, as_json: bool) -
     return missing.is_none
 
 
-def run_validate(platform: Platform, span: Span, *, as_json: bool) -> bool:
+def run_validate(platform: Platform, span: Span, *, as_json: bool, is_typed: bool = False) -> bool:
     """Run every check that stands apart from the data's own run.
+
+    Args:
+        platform: Where.
+        span: Days, venues and data types.
+        as_json: Print JSON.
+        is_typed: Of completeness only the span's data types decide.
 
     Returns:
         Whether all passed.
     """
+    found = checks_of(platform, span)
+    if is_typed:
+        found = _of_types(platform, span, found)
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        print_checks(found)
+    return found.is_well
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What the checks of a span say.
+
+    Attributes:
+        passed: Number of partitions by asset and check.
+        broken: Partitions by asset and check that failed.
+        failed: Runs that failed, each as text.
+    """
+
+    passed: Counter[tuple[str, str]]
+    broken: dict[tuple[str, str], list[str]]
+    failed: list[str]
+
+    @property
+    def is_well(self) -> bool:
+        """Every check passed, and everything was looked at."""
+        return not (self.broken or self.failed)
+
+    def as_json(self) -> dict[str, object]:
+        """All of it."""
+        return {
+            "passed": {"/".join(name): count for name, count in sorted(self.passed.items())},
+            "failed": {"/".join(name): cells for name, cells in sorted(self.broken.items())},
+            "failed_runs": self.failed,
+        }
+
+
+def checks_of(platform: Platform, span: Span) -> Checks:
+    """Run the job `validate` over the span."""
     failed = _list_instruments(platform, span)
     passed: Counter[tuple[str, str]] = Counter()
     broken: dict[tuple[str, str], list[str]] = {}
     for part in cell_ranges(span.cells):
         result = platform.run_job("validate", part)
         failed += run_failures(part, result)
-        for check in _evaluations(result):
+        for check in evaluations(result):
             name = (check.asset_key.to_user_string(), check.check_name)
             if check.passed:
                 passed[name] += 1
             else:
                 broken.setdefault(name, []).append(str(check.partition or part))
-    if as_json:
-        _print_json(
-            {
-                "passed": {"/".join(name): count for name, count in sorted(passed.items())},
-                "failed": {"/".join(name): cells for name, cells in sorted(broken.items())},
-                "failed_runs": failed,
-            }
-        )
-    else:
-        _print_checks(passed, broken, failed)
-    return not broken and not failed
+    return Checks(passed, broken, failed)
 
 
-def _look(platform: Platform, span: Span) -> Missing:
+def _of_types(platform: Platform, span: Span, found: Checks) -> Checks:
+    """The same, but what the span's data types lack decides of completeness."""
+    policy = platform.settings.quality_policy or QualityPolicy()
+    bad: set[str] = set()
+    for batch in completeness_batches(span.report, lake=platform.lake, policy=policy):
+        rows = batch.rows.filter(pl.col("verdict") != str(Verdict.IGNORE))
+        bad |= {f"{day}|{venue}" for day, venue in rows.select("date", "venue").iter_rows()}
+    cells = {str(cell) for cell in span.cells}
+    passed, broken = Counter(found.passed), dict(found.broken)
+    broken.pop(COMPLETE, None)
+    passed[COMPLETE] = len(cells - bad)
+    return Checks(passed, {**broken, **({COMPLETE: sorted(bad)} if bad else {})}, found.failed)
+
+
+def look(platform: Platform, span: Span) -> Missing:
+    """Make the record of the span anew, and read what it lacks."""
     failed = _list_instruments(platform, span)
     for part in cell_ranges(span.cells):
         failed += run_failures(part, platform.run_job("check_gaps", part))
@@ -197,7 +263,7 @@ def _list_instruments(platform: Platform, span: Span) -> list[str]:
     return failed
 
 
-def run_failures(part: CellRange, result: dg.ExecuteInProcessResult) -> list[str]:
+def run_failures(part: CellRange | str, result: dg.ExecuteInProcessResult) -> list[str]:
     """Why the run failed, one text per step; empty where it did not."""
     texts = []
     for event in result.all_events:
@@ -208,7 +274,7 @@ def run_failures(part: CellRange, result: dg.ExecuteInProcessResult) -> list[str
     return texts if texts or result.success else [f"{part}: run {result.run_id} failed"]
 
 
-def _evaluations(result: dg.ExecuteInProcessResult) -> list[dg.AssetCheckEvaluation]:
+def evaluations(result: dg.ExecuteInProcessResult) -> list[dg.AssetCheckEvaluation]:
     """One per check and cell; those that stand for a whole range only where no cell has its own."""
     found = result.get_asset_check_evaluations()
     with_cells = {(one.asset_key, one.check_name) for one in found if one.partition}
@@ -235,20 +301,21 @@ def _print_missing(missing: Missing) -> None:
         screen.print(f"and {hidden:,} more")
 
 
-def _print_checks(
-    passed: Counter[tuple[str, str]], broken: dict[tuple[str, str], list[str]], failed: list[str]
-) -> None:
+def print_checks(found: Checks) -> None:
+    """A line per check, then why runs failed."""
     screen = Console()
     table = Table("asset", "check", "passed", "failed", "first that failed")
-    for name in sorted({*passed, *broken}):
-        cells = broken.get(name, [])
-        table.add_row(*name, f"{passed[name]:,}", f"{len(cells):,}", ", ".join(sorted(cells)[:3]))
+    for name in sorted({*found.passed, *found.broken}):
+        cells = found.broken.get(name, [])
+        count = f"{found.passed[name]:,}"
+        table.add_row(*name, count, f"{len(cells):,}", ", ".join(sorted(cells)[:3]))
     screen.print(table)
-    for text in failed:
+    for text in found.failed:
         screen.print(f"failed {text}", highlight=False, markup=False)
 
 
-def _missing_json(missing: Missing) -> dict[str, object]:
+def missing_json(missing: Missing) -> dict[str, object]:
+    """Counts, the first rows, and why runs failed."""
     return {
         "missing": [
             {"data_type": data_type, "state": state, "rows": count}

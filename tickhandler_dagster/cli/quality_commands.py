@@ -17,6 +17,7 @@ from tickhandler_dagster.cli.options import (
     End,
     EnvFile,
     Json,
+    Level,
     Start,
     Venues,
     Verbose,
@@ -33,8 +34,14 @@ def register(app: typer.Typer) -> None:
 def repair(
     *,
     venues: Venues = "",
-    since: Annotated[str, typer.Option(help="First UTC day; the grid's first by default.")] = "",
-    until: Annotated[str, typer.Option(help="Last UTC day; the grid's last by default.")] = "",
+    since: Annotated[
+        str,
+        typer.Option("--since", "--start-date", help="First UTC day; the grid's first by default."),
+    ] = "",
+    until: Annotated[
+        str,
+        typer.Option("--until", "--end-date", help="Last UTC day; the grid's last by default."),
+    ] = "",
     data_types: DataTypes = "",
     states: Annotated[
         str, typer.Option(help="Comma list of states, or `missing` for all that are missing.")
@@ -48,6 +55,7 @@ def repair(
     ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
+    log_level: Level = None,
     env_file: EnvFile = None,
     config_file: ConfigFile = None,
 ) -> None:
@@ -69,7 +77,7 @@ def repair(
         instruments=names(instruments),
         dry_run=dry_run,
     )
-    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
+    with open_platform(env_file, config_file, is_verbose=verbose, log_level=log_level) as platform:
         _exit(is_well=run_repair(platform, config, is_now=now, as_json=as_json))
 
 
@@ -81,6 +89,7 @@ def check_gaps(
     data_types: DataTypes = "",
     as_json: Json = False,
     verbose: Verbose = False,
+    log_level: Level = None,
     env_file: EnvFile = None,
     config_file: ConfigFile = None,
 ) -> None:
@@ -90,7 +99,7 @@ def check_gaps(
         open_platform,
     )
 
-    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
+    with open_platform(env_file, config_file, is_verbose=verbose, log_level=log_level) as platform:
         span = Span.parse(start_date, end_date, names(venues), names(data_types), platform)
         _exit(is_well=run_check_gaps(platform, span, as_json=as_json))
 
@@ -103,6 +112,7 @@ def missing_tick_reports(
     data_types: DataTypes = "",
     as_json: Json = False,
     verbose: Verbose = False,
+    log_level: Level = None,
     env_file: EnvFile = None,
     config_file: ConfigFile = None,
 ) -> None:
@@ -115,7 +125,7 @@ def missing_tick_reports(
         open_platform,
     )
 
-    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
+    with open_platform(env_file, config_file, is_verbose=verbose, log_level=log_level) as platform:
         span = Span.parse(start_date, end_date, names(venues), names(data_types), platform)
         _exit(is_well=run_missing_tick_reports(platform, span, as_json=as_json))
 
@@ -125,8 +135,10 @@ def validate(
     start_date: Start,
     end_date: End,
     venues: Venues = "",
+    data_types: DataTypes = "",
     as_json: Json = False,
     verbose: Verbose = False,
+    log_level: Level = None,
     env_file: EnvFile = None,
     config_file: ConfigFile = None,
 ) -> None:
@@ -136,9 +148,10 @@ def validate(
         open_platform,
     )
 
-    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
-        span = Span.parse(start_date, end_date, names(venues), [], platform)
-        _exit(is_well=run_validate(platform, span, as_json=as_json))
+    with open_platform(env_file, config_file, is_verbose=verbose, log_level=log_level) as platform:
+        types = names(data_types)
+        span = Span.parse(start_date, end_date, names(venues), types, platform)
+        _exit(is_well=run_validate(platform, span, is_typed=bool(types), as_json=as_json))
 
 
 def recheck(
@@ -156,6 +169,7 @@ def recheck(
     ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
+    log_level: Level = None,
     env_file: EnvFile = None,
     config_file: ConfigFile = None,
 ) -> None:
@@ -166,7 +180,7 @@ def recheck(
     )
     from tickhandler_dagster.cli.recheck import run_recheck  # noqa: PLC0415  (see the charter)
 
-    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
+    with open_platform(env_file, config_file, is_verbose=verbose, log_level=log_level) as platform:
         span = Span.parse(start_date, end_date, names(venues), names(data_types), platform)
         _exit(
             is_well=run_recheck(

@@ -14,26 +14,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tickhandler_dagster.cli.exit_codes import EXIT_FAILED_RUN
 from tickhandler_dagster.cli.options import (
     ConfigFile,
     DataTypes,
     End,
     EnvFile,
     Json,
+    Level,
     Start,
     Venues,
+    chosen_settings,
     names,
 )
 from tickhandler_dagster.market.data_types import DataType, parse_data_type
 from tickhandler_dagster.market.days import parse_date
 from tickhandler_dagster.market.venues import parse_venue
-from tickhandler_dagster.settings import Settings, load_settings
+from tickhandler_dagster.settings import Settings
 
 if TYPE_CHECKING:
     from tickhandler_dagster.pipeline.completeness_reading import ReportSpan
     from tickhandler_dagster.pipeline.completeness_report import CompletenessReport
-
-EXIT_BAD_DATA = 1
 
 
 class FailOn(StrEnum):
@@ -56,6 +57,7 @@ def report(
         FailOn | None, typer.Option(help="Exit with 1 where the policy reaches this verdict.")
     ] = None,
     as_json: Json = False,
+    log_level: Level = None,
     env_file: EnvFile = None,
     config_file: ConfigFile = None,
 ) -> None:
@@ -67,7 +69,7 @@ def report(
     start, end = parse_date(start_date), parse_date(end_date)
     chosen_venues = tuple(map(parse_venue, names(venues)))
     chosen_types = tuple(map(parse_data_type, names(data_types)))
-    settings = load_settings(env_file, config_file)
+    settings = chosen_settings(env_file, config_file, log_level)
     span = ReportSpan(
         start=start,
         end=end,
@@ -79,7 +81,7 @@ def report(
         typer.echo(json.dumps(_summary(found, paths), indent=1))
     else:
         _print_summary(found, paths)
-    raise typer.Exit(EXIT_BAD_DATA if is_failing(found, fail_on) else 0)
+    raise typer.Exit(EXIT_FAILED_RUN if is_failing(found, fail_on) else 0)
 
 
 def write_report(

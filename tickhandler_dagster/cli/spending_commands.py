@@ -17,7 +17,9 @@ from tickhandler_dagster.cli.options import (
     DataTypes,
     End,
     EnvFile,
+    Force,
     Json,
+    Level,
     Start,
     Venues,
     Verbose,
@@ -28,7 +30,6 @@ Assets = Annotated[
     str,
     typer.Option(help="Comma list of raw_ticks, candles, mft_features, warehouse; all by default."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Also what is there already.")]
 MaxInstruments = Annotated[
     int, typer.Option(min=0, help="Files per partition at most, the largest; 0 for all.")
 ]
@@ -60,6 +61,7 @@ def plan(
     download_rate: Rate = 0.0,
     save: Save = None,
     as_json: Json = False,
+    log_level: Level = None,
     env_file: EnvFile = None,
     config_file: ConfigFile = None,
 ) -> None:
@@ -84,7 +86,7 @@ def plan(
         cores=cores,
         download_rate=download_rate,
     )
-    with open_platform(env_file, config_file, is_verbose=False) as platform:
+    with open_platform(env_file, config_file, is_verbose=False, log_level=log_level) as platform:
         run_plan_command(platform, request, as_json=as_json, save=save)
 
 
@@ -93,6 +95,7 @@ def run(
     plan: Annotated[Path, typer.Option(help="File that `tickhandler plan --save` wrote.")],
     dry_run: Annotated[bool, typer.Option(help="Check the plan and start nothing.")] = False,
     verbose: Verbose = False,
+    log_level: Level = None,
     env_file: EnvFile = None,
     config_file: ConfigFile = None,
 ) -> None:
@@ -102,6 +105,6 @@ def run(
     )
     from tickhandler_dagster.cli.run_plan import run_saved_plan  # noqa: PLC0415  (see the charter)
 
-    with open_platform(env_file, config_file, is_verbose=verbose) as platform:
+    with open_platform(env_file, config_file, is_verbose=verbose, log_level=log_level) as platform:
         is_whole = run_saved_plan(platform, plan, is_dry=dry_run)
     raise typer.Exit(0 if is_whole else EXIT_FAILED_RUN)

@@ -18,6 +18,10 @@ from tickhandler_dagster.market.information_bar_manifest_table import INFORMATIO
 from tickhandler_dagster.market.information_bar_table import INFORMATION_BAR_TABLE
 from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
 from tickhandler_dagster.market.kline_differences_table import KLINE_DIFFERENCES_TABLE
+from tickhandler_dagster.market.live.dead_letters_table import DEAD_LETTERS_TABLE
+from tickhandler_dagster.market.live.live_candle_table import LIVE_CANDLE_TABLE
+from tickhandler_dagster.market.live.live_differences_table import LIVE_DIFFERENCES_TABLE
+from tickhandler_dagster.market.live.live_tick_table import LIVE_TICK_TABLES
 from tickhandler_dagster.market.manifest_table import MANIFEST_TABLE
 from tickhandler_dagster.market.mft_manifest_table import MFT_MANIFEST_TABLE
 from tickhandler_dagster.market.mft_set_table import MFT_SET_MANIFEST_TABLE
@@ -45,6 +49,7 @@ Times are `timestamp[us, UTC]`. A column may be null only where its row says so;
 
 
 _BARS = (CANDLE_TABLE, INFORMATION_BAR_TABLE)
+_WITH_FEATURES = (*_BARS, LIVE_CANDLE_TABLE)
 
 
 def stored_tables() -> tuple[Table, ...]:
@@ -68,6 +73,10 @@ def stored_tables() -> tuple[Table, ...]:
         INFORMATION_BAR_MANIFEST_TABLE,
         MFT_MANIFEST_TABLE,
         MFT_SET_MANIFEST_TABLE,
+        *LIVE_TICK_TABLES.values(),
+        LIVE_CANDLE_TABLE,
+        LIVE_DIFFERENCES_TABLE,
+        DEAD_LETTERS_TABLE,
     )
 
 
@@ -77,7 +86,8 @@ def data_dictionary() -> str:
 
 
 def _section(table: Table) -> Iterator[str]:
-    own = [column for column in table.columns if table not in _BARS or column.name not in FEATURES]
+    shown_elsewhere = FEATURES if table in _WITH_FEATURES else ()
+    own = [column for column in table.columns if column.name not in shown_elsewhere]
     yield from (f"## {table.name}", "", f"One row is {table.grain}.", "")
     if table.key:
         yield f"- Key: {', '.join(f'`{name}`' for name in table.key)}"

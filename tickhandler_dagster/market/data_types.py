@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from tickhandler_dagster.market.errors import InvalidInput
+from tickhandler_dagster.market.nearest import did_you_mean
 
 
 class DataType(StrEnum):
@@ -58,6 +59,6 @@ def parse_data_type(text: str) -> DataType:
             f"'{text}'",
             "not a data type",
             expected=f"one of {', '.join(DataType)}",
-            remedy="Use the vendor's spelling of the type",
+            remedy=did_you_mean(text, by_name, otherwise="Use the vendor's spelling of the type"),
         )
     return found

@@ -20,7 +20,8 @@ TickhandlerError
     ├── KeyLocked               403/274: the key is in use from another address
     ├── StorageFull             no space left; freeing some heals it
     ├── StorageUnavailable      the bucket or the warehouse does not answer
-    └── ConcurrentWrite         somebody else wrote the object since it was read: read anew
+    ├── ConcurrentWrite         somebody else wrote the object since it was read: read anew
+    └── SubscriberTooSlow       a live subscriber that wanted every bar did not keep up
 ```
 """
 

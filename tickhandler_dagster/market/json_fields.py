@@ -6,11 +6,12 @@ What belongs here: types of fields. What does not: what any field means (`catalo
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from tickhandler_dagster.market.errors import CorruptData
 
@@ -23,6 +24,14 @@ def canonical_json(value: object) -> bytes:
         b'{"a":[2],"b":1}'
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def fields_by_name(part: Any) -> dict[str, object]:  # noqa: ANN401  (json hands over whatever it has)
+    """A dataclass's fields, for `json.dumps(..., default=fields_by_name)`.
+
+    `dataclasses.asdict` would copy every value in it before.
+    """
+    return {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
 
 
 class JsonObject:

@@ -1,43 +1,36 @@
 """The path grammar of the lake: an object is a value that writes its path and reads it back.
 
-What belongs here: every relative path the project stores under, and no root. An object's form is
-stated once and serves both directions. Instrument keys go into file names as they are; their
-grammar (`instrument_key.py`) keeps them free of `/`.
+What belongs here: every relative path the project stores under, and no root; those of what is live
+are in `live/live_files.py`. An object's form is stated once and serves both directions. Instrument
+keys go into file names as they are; their grammar (`instrument_key.py`) keeps them free of `/`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 from tickhandler_dagster.market.bar_kinds import BarKind
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import parse_date
 from tickhandler_dagster.market.errors import InvalidInput
+from tickhandler_dagster.market.live.live_files import (
+    DeadLettersFile,
+    LiveCandlesFile,
+    LiveDifferencesFile,
+    LiveTicksFile,
+)
+from tickhandler_dagster.market.path_form import PathForm
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
-    """An object whose fields are the parts of its form."""
-
-    form: ClassVar[str]
-
-    @property
-    def path(self) -> str:
-        """Path under the lake's root."""
-        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return self.form.format_map(parts)
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogFile(_Stored):
+class CatalogFile(PathForm):
     """What a venue lists: `catalog` is the exchange reply, `contracts` the instruments reply."""
 
     form = "exchange_catalog/venue-{venue}/{name}.json"
@@ -47,7 +40,7 @@ class CatalogFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class InstrumentsFile(_Stored):
+class InstrumentsFile(PathForm):
     """The universe of a venue on a day."""
 
     form = "instrument_availability/by_date/day-{date}/venue-{venue}/instruments.parquet"
@@ -57,7 +50,7 @@ class InstrumentsFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class RawTickFile(_Stored):
+class RawTickFile(PathForm):
     """The verified ticks of an instrument, one file per day and data type."""
 
     form = "raw_tick_data/by_date/day-{date}/data_type-{data_type}/{instrument_key}.parquet"
@@ -68,7 +61,7 @@ class RawTickFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class RawManifest(_Stored):
+class RawManifest(PathForm):
     """The manifest of a raw partition."""
 
     form = "raw_tick_data/by_date/day-{date}/data_type-{data_type}/_manifests/{venue}.parquet"
@@ -79,7 +72,7 @@ class RawManifest(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class CandleFile(_Stored):
+class CandleFile(PathForm):
     """The bars of an instrument, one file per day and timeframe."""
 
     form = "processed_candles/by_date/day-{date}/timeframe-{timeframe}/{instrument_key}.parquet"
@@ -90,7 +83,7 @@ class CandleFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class CandleManifest(_Stored):
+class CandleManifest(PathForm):
     """The manifest of a candle partition."""
 
     form = "processed_candles/by_date/day-{date}/timeframe-{timeframe}/_manifests/{venue}.parquet"
@@ -101,7 +94,7 @@ class CandleManifest(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class CandleStateFile(_Stored):
+class CandleStateFile(PathForm):
     """What a venue's instruments hand over to the next day's bars."""
 
     form = "_state/candles/by_date/day-{date}/venue-{venue}.parquet"
@@ -111,7 +104,7 @@ class CandleStateFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class InformationBarFile(_Stored):
+class InformationBarFile(PathForm):
     """The information-driven bars of an instrument, one file per day and kind that has bars."""
 
     form = "processed_bars/by_date/day-{date}/kind-{kind}/{instrument_key}.parquet"
@@ -122,7 +115,7 @@ class InformationBarFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class InformationBarManifest(_Stored):
+class InformationBarManifest(PathForm):
     """The manifest of a partition of information-driven bars."""
 
     form = "processed_bars/by_date/day-{date}/kind-{kind}/_manifests/{venue}.parquet"
@@ -133,7 +126,7 @@ class InformationBarManifest(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class MftFile(_Stored):
+class MftFile(PathForm):
     """The mid-frequency features of an instrument, one file per day and timeframe."""
 
     form = "mft_features/by_date/day-{date}/timeframe-{timeframe}/{instrument_key}.parquet"
@@ -144,7 +137,7 @@ class MftFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class MftManifest(_Stored):
+class MftManifest(PathForm):
     """The manifest of a partition of mid-frequency features."""
 
     form = "mft_features/by_date/day-{date}/timeframe-{timeframe}/_manifests/{venue}.parquet"
@@ -155,7 +148,7 @@ class MftManifest(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class MftSetFile(_Stored):
+class MftSetFile(PathForm):
     """A named choice of an instrument's mid-frequency features, one file per day and timeframe."""
 
     form = "mft_sets/{name}/by_date/day-{date}/timeframe-{timeframe}/{instrument_key}.parquet"
@@ -167,7 +160,7 @@ class MftSetFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class MftSetManifest(_Stored):
+class MftSetManifest(PathForm):
     """The manifest of a partition of a named choice, all its timeframes in one."""
 
     form = "mft_sets/{name}/by_date/day-{date}/_manifests/{venue}.parquet"
@@ -178,7 +171,7 @@ class MftSetManifest(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class OptionsSurfaceFile(_Stored):
+class OptionsSurfaceFile(PathForm):
     """The option surface of an underlying, one file per day, timeframe and venue."""
 
     form = (
@@ -193,7 +186,7 @@ class OptionsSurfaceFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class OptionsSurfaceManifest(_Stored):
+class OptionsSurfaceManifest(PathForm):
     """The manifest of an option surface partition, all timeframes in one."""
 
     form = "options_surface/by_date/day-{date}/_manifests/{venue}.parquet"
@@ -203,7 +196,7 @@ class OptionsSurfaceManifest(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class QuarantinedRows(_Stored):
+class QuarantinedRows(PathForm):
     """Rows of a raw file that were kept out, each with its reason."""
 
     form = "quarantine/rows/by_date/day-{date}/data_type-{data_type}/{instrument_key}.parquet"
@@ -214,7 +207,7 @@ class QuarantinedRows(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class QuarantinedFile(_Stored):
+class QuarantinedFile(PathForm):
     """A vendor file that breaks its format, kept as it came."""
 
     form = (
@@ -229,7 +222,7 @@ class QuarantinedFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class TickAuditFile(_Stored):
+class TickAuditFile(PathForm):
     """What one look at every file of a raw partition found."""
 
     form = "raw_tick_data/by_date/day-{date}/data_type-{data_type}/_audits/{venue}.parquet"
@@ -240,7 +233,7 @@ class TickAuditFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class TickGapsFile(_Stored):
+class TickGapsFile(PathForm):
     """The known holes of a raw partition."""
 
     form = "raw_tick_data/by_date/day-{date}/data_type-{data_type}/_gaps/{venue}.parquet"
@@ -251,7 +244,7 @@ class TickGapsFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class QuoteAuditFile(_Stored):
+class QuoteAuditFile(PathForm):
     """What the trades of a venue's day are beside its quotes."""
 
     form = "quote_audits/by_date/day-{date}/venue-{venue}/quote_audits.parquet"
@@ -261,7 +254,7 @@ class QuoteAuditFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class FindingsFile(_Stored):
+class FindingsFile(PathForm):
     """Broken rules of a source (a data type, candles, klines …) on a venue and day."""
 
     form = "findings/by_date/day-{date}/venue-{venue}/{name}.parquet"
@@ -272,7 +265,7 @@ class FindingsFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class CompletenessFile(_Stored):
+class CompletenessFile(PathForm):
     """The state of everything a venue should have on a day."""
 
     form = "completeness/by_date/day-{date}/venue-{venue}/completeness.parquet"
@@ -282,7 +275,7 @@ class CompletenessFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class KlineDifferencesFile(_Stored):
+class KlineDifferencesFile(PathForm):
     """Minutes in which our bars and the venue's klines differ."""
 
     form = "kline_differences/by_date/day-{date}/venue-{venue}/differences.parquet"
@@ -292,7 +285,7 @@ class KlineDifferencesFile(_Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionsFile(_Stored):
+class RevisionsFile(PathForm):
     """What the vendor has today of the files that were taken on a day."""
 
     form = "revisions/by_date/day-{date}/venue-{venue}/revisions.parquet"
@@ -326,6 +319,10 @@ LakeObject: TypeAlias = (
     | CompletenessFile
     | KlineDifferencesFile
     | RevisionsFile
+    | LiveTicksFile
+    | LiveCandlesFile
+    | LiveDifferencesFile
+    | DeadLettersFile
 )
 
 KINDS: tuple[type[LakeObject], ...] = get_args(LakeObject)
@@ -341,6 +338,8 @@ _PARTS: Mapping[str, tuple[str, Callable[[str], Any]]] = MappingProxyType(
         "name": (r"\w+", str),
         "source_symbol": (r"[^/]+", str),
         "underlying": (r"[^/]+", str),
+        "hour": (r"[01]\d|2[0-3]", str),
+        "sequence": (r"0|[1-9]\d*", int),
     }
 )
 

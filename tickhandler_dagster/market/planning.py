@@ -7,7 +7,7 @@ vendor (`pipeline/raw_ticks.py`) and checking that kept objects are still there 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -18,10 +18,12 @@ from tickhandler_dagster.market.data_types import DataType, GroupSymbol
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.errors import InvalidInput
 from tickhandler_dagster.market.manifest_table import ManifestRow
+from tickhandler_dagster.market.restriction import Restriction
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.market.tick_csv import CONVERSION_VERSION
 
 OPTION = "OPTION"
+TAKE_ALL = Restriction()
 _SHOWN = 5
 """Names in an error's text."""
 
@@ -109,6 +111,7 @@ def plan_raw_files(
     manifest: Sequence[ManifestRow] = (),
     force: bool = False,
     again: Collection[str] = (),
+    restriction: Restriction = TAKE_ALL,
 ) -> RawPlan:
     """Decide what to fetch.
 
@@ -120,6 +123,8 @@ def plan_raw_files(
         manifest: Rows of an earlier run that still hold.
         force: Fetch all files again, also those of settled rows.
         again: Instrument keys whose files are fetched again, also where settled.
+        restriction: Which instruments are taken; what else is not settled is `not_ingested`, or
+            what an earlier run found of it.
 
     Raises:
         InvalidInput: a key to fetch again is not expected in the partition.
@@ -132,13 +137,20 @@ def plan_raw_files(
         undecided = [item for item in expected if item.instrument_key not in settled]
         return _plan((), [*_held(expected, settled), *_not_exported(cell, data_type, undecided)])
     jobs, unlisted = _split(cell, data_type, expected, catalog)
-    wanted = [job for job in jobs if force or job.is_of(again) or not _is_settled(job, settled)]
+    open_jobs = [job for job in jobs if force or job.is_of(again) or not _is_settled(job, settled)]
+    taken = {*again, *(item.instrument_key for item in restriction.chosen(expected))}
+    wanted = [job for job in open_jobs if job.is_of(taken)]
+    left_out = [item for job in open_jobs if not job.is_of(taken) for item in job.instruments]
     fetched = {item.instrument_key for job in wanted for item in job.instruments}
     others = [item for item in expected if item.instrument_key not in fetched]
     missing = [item for item in unlisted if item.instrument_key not in settled]
     return _plan(
         tuple(sorted(wanted, key=lambda job: _size_rank(job, known))),
-        [*_held(others, settled), *_not_listed(cell, data_type, missing)],
+        [
+            *_held(others, settled),
+            *_not_listed(cell, data_type, missing),
+            *_left_out(cell, data_type, left_out, known, restriction),
+        ],
     )
 
 
@@ -234,6 +246,31 @@ def _held(
     items: Iterable[ExpectedInstrument], settled: Mapping[str, ManifestRow]
 ) -> list[ManifestRow]:
     return [settled[item.instrument_key] for item in items if item.instrument_key in settled]
+
+
+def _left_out(
+    cell: VenueDay,
+    data_type: DataType,
+    items: Iterable[ExpectedInstrument],
+    known: Mapping[str, ManifestRow],
+    restriction: Restriction,
+) -> Iterator[ManifestRow]:
+    """Rows that keep a restricted run from looking whole; what an earlier one found stands."""
+    for item in items:
+        row = known.get(item.instrument_key)
+        if row is not None and row.state.is_settled:
+            continue  # held already
+        if row is not None and row.state is not DataState.NOT_INGESTED:
+            yield row
+        else:
+            yield unfetched_row(
+                cell,
+                data_type,
+                item,
+                source_symbol=item.tardis_symbol,
+                state=DataState.NOT_INGESTED,
+                reason=restriction.reason,
+            )
 
 
 def _not_exported(

@@ -37,9 +37,9 @@ class DataState(StrEnum):
 _SETTLED = frozenset({DataState.PRESENT, DataState.PARTIAL, DataState.EMPTY, DataState.NOT_LISTED})
 
 INGEST_STATES: tuple[DataState, ...] = tuple(
-    state for state in DataState if state not in {DataState.PARTIAL, DataState.NOT_INGESTED}
+    state for state in DataState if state is not DataState.PARTIAL
 )
-"""What the manifest of an ingest can say: it knows no holes, and nothing of what nobody asked."""
+"""What the manifest of an ingest can say: no holes; `NOT_INGESTED` is what a run left out."""
 
 STATE_MEANINGS: dict[DataState, str] = {
     DataState.PRESENT: "a verified file is in the lake",

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.errors import InvalidInput
+from tickhandler_dagster.market.nearest import did_you_mean
 
 
 class VenueId(StrEnum):
@@ -126,7 +127,7 @@ def parse_venue(text: str) -> VenueId:
             f"'{text}'",
             "not a venue",
             expected=f"one of {', '.join(VenueId)}",
-            remedy="Use a name from the list",
+            remedy=did_you_mean(text, _BY_NAME, otherwise="Use a name from the list"),
         )
     return found
 

@@ -1,6 +1,7 @@
 """When to stop asking: some refusals of one file would meet every file of the partition.
 
-What does not belong here: what a refusal means (`adapters/tardis_errors.py`).
+What belongs here: also what a run says of whose files none came. What does not: what a refusal
+means (`adapters/tardis_errors.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from tickhandler_dagster.market.errors import (
     NoEntitlement,
     QuotaExhausted,
     TickhandlerError,
+    TransientError,
 )
 
 _DENIALS_THAT_SPEAK_FOR_ALL = 3
@@ -47,3 +49,33 @@ class Refusals:
         )
         if speaks_for_all and self._ending is None:
             self._ending = error
+
+
+def nothing_replaced(error: TickhandlerError, subject: str, kept: int) -> TickhandlerError:
+    """The error of a run that was to fetch files again and got none: the first file's, for all.
+
+    Of the same class, which decides the retry.
+
+    Args:
+        error: Why a file did not come.
+        subject: The partition.
+        kept: Number of instruments whose earlier data stays.
+
+    Example:
+        >>> one = NoEntitlement("a.csv.gz", "the key does not cover it", remedy="Set another key")
+        >>> said = str(nothing_replaced(one, "a day", 12))
+        >>> said.partition("; ")[0]
+        'a day: no file could be fetched again, and 12 instruments keep the data of an earlier run'
+        >>> said.partition("; ")[2]
+        'a.csv.gz: the key does not cover it. Set another key.'
+    """
+    more = {"retry_after_s": error.retry_after_s} if isinstance(error, TransientError) else {}
+    return type(error)(
+        subject,
+        f"no file could be fetched again, and {kept:,} instruments keep the data of an earlier "
+        f"run; {error.subject}: {error.fact}",
+        was=error.was,
+        expected=error.expected,
+        remedy=error.remedy,
+        **more,
+    )

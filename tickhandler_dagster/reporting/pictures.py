@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_LABELLED = 48
 MAX_CHARTS = 6
+# Inches of a picture of states: its width, what is free at both sides and above the tiles.
+_STATES_WIDTH, _MARGIN, _HEADING = 7.0, 0.1, 0.35
 # Share of bars with a trade below which each close is marked: steps alone would hide how few.
 SPARSE = 0.5
 
@@ -70,29 +73,39 @@ def draw_states(title: str, states: Sequence[tuple[str, DataState]]) -> bytes:
         title: Heading.
         states: (label, state) pairs; with more than `MAX_LABELLED` of them the tiles carry no text.
     """
+    from matplotlib.figure import Figure  # noqa: PLC0415  (slow import)
     from matplotlib.patches import Patch, Rectangle  # noqa: PLC0415  (slow import)
 
     is_labelled = len(states) <= MAX_LABELLED
     columns = 3 if is_labelled else max(24, math.ceil(math.sqrt(len(states) * 3)))
     rows = max(1, math.ceil(len(states) / columns))
-    tile = 0.28 if is_labelled else 0.16
-    figure, (axes,) = blank_figure(width=7.0, height=1.2 + rows * tile, charts=1)
+    width, height = _STATES_WIDTH, 1.2 + rows * (0.28 if is_labelled else 0.16)
+    # No axes and no layout: a backfill draws thousands of these, and both take longer than tiles.
+    figure = Figure(figsize=(width, height), dpi=80)
+    step = (1 - 2 * _MARGIN / width) / columns
+    tile = (height - 1.2) / rows / height
     for place, (label, state) in enumerate(states):
         row, column = divmod(place, columns)
-        corner = (column + 0.02, row + 0.06)
-        axes.add_patch(Rectangle(corner, 0.96, 0.88, color=STATE_COLOURS[state]))
+        left = _MARGIN / width + column * step
+        bottom = 1 - _HEADING / height - (row + 1) * tile
+        figure.add_artist(
+            Rectangle(
+                *((left + 0.02 * step, bottom + 0.06 * tile), 0.96 * step, 0.88 * tile),
+                color=STATE_COLOURS[state],
+                transform=figure.transFigure,
+            )
+        )
         if is_labelled:
-            axes.text(column + 0.05, row + 0.5, label, fontsize=7, va="center", clip_on=True)
-    axes.set(xlim=(0, columns), ylim=(rows, 0), title=title)
-    axes.axis("off")
-    counts = {state: sum(found is state for _, found in states) for state in DataState}
+            figure.text(left + 0.05 * step, bottom + 0.5 * tile, label, fontsize=7, va="center")
+    figure.text(0.5, 1 - 0.5 * _HEADING / height, title, fontsize=12, ha="center", va="center")
+    counts = Counter(state for _, state in states)
     figure.legend(
         handles=[
-            Patch(color=STATE_COLOURS[state], label=f"{state} {count}")
-            for state, count in counts.items()
-            if count
+            Patch(color=STATE_COLOURS[state], label=f"{state} {counts[state]}")
+            for state in DataState
+            if counts[state]
         ],
-        loc="outside lower center",
+        loc="lower center",
         ncols=4,
         fontsize=8,
         frameon=False,

@@ -14,8 +14,10 @@ from pathlib import Path
 import dagster as dg
 
 from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.adapters.memory_ledger import MemoryLedger
 from tickhandler_dagster.adapters.warehouse import Warehouse
 from tickhandler_dagster.market.progress import OnProgress, Progress
+from tickhandler_dagster.pipeline.admission import MemoryGate
 from tickhandler_dagster.pipeline.exchange_catalog import MetadataSource
 from tickhandler_dagster.pipeline.kline_conformance import KlineSource, NoKlines
 from tickhandler_dagster.pipeline.raw_ticks import DatasetSource, IngestLimits
@@ -85,6 +87,7 @@ def build_resources(settings: Settings) -> Mapping[str, object]:
         "revision_source": _lazy(lambda: build_revision_source(settings)),
         "warehouse": _warehouse(settings),
         "limits": _limits(settings),
+        "memory": MemoryGate(MemoryLedger(settings.memory_threshold_percent)),
         "progress": ProgressListener(),
     }
 

@@ -1,6 +1,6 @@
 """How a setting's text becomes its value, and the sentence that a wrong one is answered with.
 
-What belongs here: forms. Which settings there are is `fields.py`.
+What belongs here: forms. Which settings there are is `fields.py` and its sections.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
 from tickhandler_dagster.market.alerts.policy import AlertPolicy
@@ -73,6 +73,11 @@ def kline_source(value: object) -> str:
     return str(path)
 
 
+SECTION = ConfigDict(frozen=True)
+"""Of every section of the settings."""
+
+Positive = Annotated[float, Field(gt=0)]
+TcpPort = Annotated[int, Field(ge=0, le=65_535)]
 VenueList = Annotated[
     tuple[Annotated[VenueId, BeforeValidator(_venue)], ...], NoDecode, BeforeValidator(_items)
 ]

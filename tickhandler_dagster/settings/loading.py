@@ -134,12 +134,15 @@ def _one_or_all(errors: list[InvalidSetting]) -> InvalidSetting:
 def child_environment(settings: Settings) -> dict[str, str]:
     """The environment for a process of ours that shall see these settings and no others.
 
-    The key is in it. Variables of ours that the settings leave blank are taken out, and so are the
+    Secrets are in it. Variables of ours that the settings leave blank are taken out, and so are the
     names of files that could fill them in.
     """
     values = settings.variables()
-    key = settings.tardis_api_key
-    secret = {"TARDIS_API_KEY": key.get_secret_value()} if key else {}
+    secrets = {
+        name.upper(): value.get_secret_value()
+        for name in type(settings).model_fields
+        if isinstance(value := getattr(settings, name), SecretStr)
+    }
     ours = {*values, ENV_FILE_VARIABLE, CONFIG_FILE_VARIABLE}
     others = {name: text for name, text in os.environ.items() if name not in ours}
-    return {**others, **{name: text for name, text in values.items() if text}, **secret}
+    return {**others, **{name: text for name, text in values.items() if text}, **secrets}

@@ -69,7 +69,7 @@ def _decoded(text: str) -> object:
 
 def _fail(was: str, expected: str) -> NoReturn:
     raise InvalidSetting(
-        VARIABLE, "not valid", was=was, expected=expected, remedy="See the README"
+        VARIABLE, "not valid", was=was, expected=expected, remedy="See docs/alerts.md"
     ) from None
 
 

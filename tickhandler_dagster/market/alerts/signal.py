@@ -17,6 +17,7 @@ class IncidentKind(StrEnum):
     FAILED_RUN = "failed_run"
     LATE_PARTITION = "late_partition"
     EXHAUSTED_QUOTA = "exhausted_quota"
+    SILENT_SESSION = "silent_session"
 
 
 INCIDENT_MEANINGS: dict[IncidentKind, str] = {
@@ -24,6 +25,7 @@ INCIDENT_MEANINGS: dict[IncidentKind, str] = {
     IncidentKind.FAILED_RUN: "a run ended without what it was asked for",
     IncidentKind.LATE_PARTITION: "a partition was not materialized by its deadline",
     IncidentKind.EXHAUSTED_QUOTA: "the vendor serves nothing more until the quota is renewed",
+    IncidentKind.SILENT_SESSION: "a live session that nobody ended has stopped reporting",
 }
 
 

@@ -19,6 +19,7 @@ KIND_WORDS: Mapping[IncidentKind, str] = MappingProxyType(
         IncidentKind.FAILED_RUN: "run failed",
         IncidentKind.LATE_PARTITION: "partition late",
         IncidentKind.EXHAUSTED_QUOTA: "quota exhausted",
+        IncidentKind.SILENT_SESSION: "live session silent",
     }
 )
 

@@ -127,7 +127,7 @@ def _mapping(value: object, variable: str) -> Mapping[str, Any]:
             "not a mapping",
             was=f"'{value}'",
             expected="a mapping in YAML, or its JSON text in a variable",
-            remedy="Write it as in the README",
+            remedy="Write it as in docs/settings.md",
         )
     return value
 
@@ -201,7 +201,7 @@ def _texts(value: object, subject: str, *, is_needed: bool = False) -> list[str]
             "not a list of names",
             was=f"'{value}'",
             expected="a list of texts that is not empty",
-            remedy="Write it as in the README",
+            remedy="Write it as in docs/settings.md",
         )
     return texts
 

@@ -29,7 +29,7 @@ FINDINGS_TABLE = Table(
         Column(
             "source",
             pl.String(),
-            "What was looked at: a Tardis data type, instruments, candles, klines or prices.",
+            "What was looked at: a Tardis data type, instruments, candles, klines, prices or live.",
         ),
         Column("instrument_key", pl.String(), "Canonical key VENUE:TYPE:SYMBOL."),
         Column("rule", pl.String(), "Name of the rule.", bounds=Bounds(one_of=tuple(RuleName))),

@@ -206,7 +206,7 @@ def _items(number: int, name: str, value: object) -> Sequence[Any]:
 
 def _wrong(was: str, expected: str) -> InvalidSetting:
     return InvalidSetting(
-        VARIABLE, "not valid", was=was, expected=expected, remedy="See the README"
+        VARIABLE, "not valid", was=was, expected=expected, remedy="See docs/completeness.md"
     )
 
 

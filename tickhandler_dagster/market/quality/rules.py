@@ -65,6 +65,10 @@ class RuleName(StrEnum):
     KLINE_MISSING = "kline_missing"
     KLINE_PRICE_DIFFERS = "kline_price_differs"
     KLINE_VOLUME_DIFFERS = "kline_volume_differs"
+    LIVE_DIFFERS = "live_differs"
+    LIVE_LOST_ROWS = "live_lost_rows"
+    LIVE_LATE_ROWS = "live_late_rows"
+    LIVE_ROWS_REVISED = "live_rows_revised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,18 @@ RULES: Mapping[RuleName, Rule] = MappingProxyType(
         ),
         RuleName.KLINE_VOLUME_DIFFERS: Rule(
             Severity.WARN, "volume or trades of the bar are not those of the venue's own kline"
+        ),
+        RuleName.LIVE_DIFFERS: Rule(
+            Severity.FAIL, "a live bar is not the batch's bar, and nothing known explains it"
+        ),
+        RuleName.LIVE_LOST_ROWS: Rule(
+            Severity.WARN, "live did not see rows that the vendor's files have"
+        ),
+        RuleName.LIVE_LATE_ROWS: Rule(
+            Severity.INFO, "rows reached live after the time in which a bar is still amended"
+        ),
+        RuleName.LIVE_ROWS_REVISED: Rule(
+            Severity.INFO, "the vendor's files have other rows than live received"
         ),
     }
 )
