@@ -76,7 +76,7 @@ def test_what_is_told_of_a_lost_run_names_task_state_and_worker(launcher):
 def test_a_worker_that_has_the_task_is_told_from_one_that_lost_it(launcher):
     may_end, has_begun = threading.Event(), threading.Event()
 
-    @launcher.celery.task(name="wait", track_started=True)
+    @launcher.celery.task(name="wait", track_started=True, shared=False)
     def wait():
         has_begun.set()
         may_end.wait(PATIENCE_S)
@@ -109,6 +109,12 @@ def test_workers_serve_the_app_of_the_instance_and_nothing_is_connected_before(h
         app.close()
     with pytest.raises(AttributeError):
         celery_runs.other  # noqa: B018  (asking is the test)
+
+
+def test_two_apps_of_one_process_do_not_share_their_tasks(home):
+    for _ in range(2):
+        with dg.DagsterInstance.get() as instance, build_app(instance.run_launcher) as app:
+            assert {"execute_job", "resume_job"} <= set(app.tasks)
 
 
 def test_an_instance_that_launches_in_another_way_has_no_app():

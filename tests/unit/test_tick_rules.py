@@ -194,17 +194,24 @@ def test_the_header_is_the_exact_one():
 def test_a_file_waits_for_memory_only_while_others_work(tmp_path):
     order = []
 
-    async def work(gate, name, seconds):
+    async def first(gate, is_admitted):
         async with gate.admitted(6 * 10**11):
-            order.append(name)
-            await asyncio.sleep(seconds)
+            order.append("first")
+            is_admitted.set()
+            await asyncio.sleep(0.2)
+
+    async def second(gate, may_ask):
+        await may_ask.wait()
+        async with gate.admitted(6 * 10**11):
+            order.append("second")
 
     async def both():
         ledger = MemoryLedger(90, folder=tmp_path, memory=lambda: MemoryUse(10**12, 0))
         gate = MemoryGate(ledger, pause_s=0.001)
         async with asyncio.TaskGroup() as group:
-            group.create_task(work(gate, "first", 0.2))
-            group.create_task(work(gate, "second", 0))
+            admitted = asyncio.Event()
+            group.create_task(first(gate, admitted))
+            group.create_task(second(gate, admitted))
 
         assert gate.waited_s >= 0.15
 
