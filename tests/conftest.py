@@ -25,11 +25,13 @@ from tickhandler_dagster.market.completeness_table import (
 )
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import day_start_us
+from tickhandler_dagster.market.errors import MissingUpstream, VendorUnavailable
 from tickhandler_dagster.market.paths import CompletenessFile
 from tickhandler_dagster.market.quality.policy import DEFAULT_OF_STATE
 from tickhandler_dagster.market.raw_tables import RAW_TABLES
 from tickhandler_dagster.market.states import STATE_MEANINGS, DataState
 from tickhandler_dagster.market.venues import VENUES, VenueId
+from tickhandler_dagster.streaming.sidecar_program import install_sidecar
 
 # A law is right or wrong; how long an example takes says more of the machine than of the law.
 settings.register_profile("any machine", deadline=None)
@@ -212,6 +214,15 @@ def recorded():
     if not RECORDED.is_dir():
         pytest.skip("the recorded data lies beside the project and is not here")
     return RECORDED
+
+
+@pytest.fixture(scope="session")
+def sidecar(request):
+    """The live feed's program, installed once and kept between sessions."""
+    try:
+        return install_sidecar(request.config.cache.mkdir("sidecar"))
+    except (MissingUpstream, VendorUnavailable) as error:
+        pytest.skip(str(error))
 
 
 def read_csv(data, data_type):

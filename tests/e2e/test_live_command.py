@@ -10,7 +10,6 @@ import contextlib
 import datetime as dt
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,14 +24,12 @@ from doubles.mock_exchange import MockExchange, deribit_book, deribit_trades
 from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.object_store import LocalObjectStore
 from tickhandler_dagster.market.data_types import DataType
-from tickhandler_dagster.market.errors import VendorUnavailable
 from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
 from tickhandler_dagster.market.live.live_tables import live_candle_table
 from tickhandler_dagster.market.paths import InstrumentsFile
 from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.settings import CONFIG_FILE_VARIABLE, ENV_FILE_VARIABLE, Settings
-from tickhandler_dagster.streaming.sidecar_program import install_sidecar
 
 SYMBOL, KEY = "BTC-PERPETUAL", "DERIBIT:PERPETUAL:BTC-USD"
 TRADES, BOOKS = "live.ticks_trades", "live.ticks_book_snapshot_5"
@@ -41,19 +38,6 @@ BAR_S = 15
 SETTINGS = {name.upper() for name in Settings.model_fields} | {
     *(CONFIG_FILE_VARIABLE, ENV_FILE_VARIABLE)
 }
-
-
-@pytest.fixture(scope="module")
-def programs(request):
-    """Where the sidecar is installed already, kept between sessions."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("needs Node.js with npm")
-    folder = request.config.cache.mkdir("sidecar")
-    try:
-        install_sidecar(folder)
-    except VendorUnavailable as error:
-        pytest.skip(f"needs a registry that has tardis-dev: {error}")
-    return folder
 
 
 class Session:
@@ -183,7 +167,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path, programs, bigquery):
+def desk(tmp_path, sidecar, bigquery):
     from doubles.bigquery_write import BigQueryWriteStandIn  # noqa: PLC0415  (slow import)
 
     with contextlib.ExitStack() as stack:
@@ -194,7 +178,7 @@ def desk(tmp_path, programs, bigquery):
         stack.callback(writes.stop)
         made = Desk(tmp_path, exchange, bigquery, writes)
         stack.callback(made.close)
-        made.prepare(programs)
+        made.prepare(sidecar.script.parent.parent)
         yield made
 
 

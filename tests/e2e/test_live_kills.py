@@ -7,7 +7,6 @@ import datetime as dt
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from tickhandler_dagster.adapters.lake import Lake
 from tickhandler_dagster.adapters.object_store import LocalObjectStore
 from tickhandler_dagster.adapters.spool_reader import SpoolReader
 from tickhandler_dagster.cli.streaming_session import LOCK
-from tickhandler_dagster.market.errors import ConcurrentWrite, VendorUnavailable
+from tickhandler_dagster.market.errors import ConcurrentWrite
 from tickhandler_dagster.market.instruments_table import INSTRUMENTS_TABLE
 from tickhandler_dagster.market.live.feed_events import feed_gaps
 from tickhandler_dagster.market.live.live_candle_table import NOT_COMPARABLE
@@ -34,7 +33,6 @@ from tickhandler_dagster.market.tables import TIMESTAMP
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.settings import Settings, child_environment
 from tickhandler_dagster.streaming.sidecar_process import read_heartbeat
-from tickhandler_dagster.streaming.sidecar_program import install_sidecar
 
 KEYS = ["instrument_key", "timeframe", "ts_open", "revision"]
 DERIBIT = {"venue": VenueId.DERIBIT, "asset": "BTC", "tardis_symbol": "BTC_USDC-PERPETUAL"}
@@ -218,17 +216,10 @@ def exchange():
 
 
 @pytest.fixture
-def live(request, sessions, exchange, tmp_path):
+def live(sidecar, sessions, exchange, tmp_path):
     """A live session on an exchange on loopback."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("needs Node.js with npm")
-    programs = request.config.cache.mkdir("sidecar")
-    try:
-        install_sidecar(programs)
-    except VendorUnavailable as error:
-        pytest.skip(f"needs a registry that has tardis-dev: {error}")
     (tmp_path / "spool").mkdir()
-    (tmp_path / "spool/programs").symlink_to(programs)
+    (tmp_path / "spool/programs").symlink_to(sidecar.script.parent.parent)
     write_universe(tmp_path / "lake", dt.datetime.now(dt.UTC).date(), **DERIBIT)
     options = ("--symbol", "BTC-USDC", "--venues", "deribit", "--data-types", "trades")
     return sessions(tmp_path, *options, more_environment={"WSS_URL_DERIBIT": exchange.url})

@@ -5,6 +5,7 @@ What belongs here: their options. What they do is in `mode_work.py`, imported wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -52,40 +53,45 @@ _All = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (
-        instruments,
-        download,
-        candle_processing,
-        mft_processing,
-        bigquery_upload,
-        full_pipeline_ticks,
-    ):
+    for mode, what in _OF_CELLS.items():
+        app.command(mode, help=what)(_command_of_cells(mode))
+    for command in (download, bigquery_upload, full_pipeline_ticks):
         app.command()(command)
 
 
-def instruments(
-    *,
-    start_date: Start,
-    end_date: End,
-    venues: Venues = "",
-    as_json: Json = False,
-    verbose: Verbose = False,
-    log_level: Level = None,
-    env_file: EnvFile = None,
-    config_file: ConfigFile = None,
-) -> None:
-    """Ask the vendor what venues list, and list the instruments of every day."""
-    request = ModeRequest(
-        start=start_date,
-        end=end_date,
-        venues=venues,
-        as_json=as_json,
-        is_verbose=verbose,
-        log_level=log_level,
-        env_file=env_file,
-        config_file=config_file,
-    )
-    _run("instruments", request)
+_OF_CELLS = {
+    "instruments": "Ask the vendor what venues list, and list the instruments of every day.",
+    "candle-processing": "Make candles of all timeframes with their features, and option surfaces.",
+    "mft-processing": "Make mid-frequency features from final candles.",
+}
+"""Modes that ask for days and venues alone."""
+
+
+def _command_of_cells(mode: str) -> Callable[..., None]:
+    def command(
+        *,
+        start_date: Start,
+        end_date: End,
+        venues: Venues = "",
+        as_json: Json = False,
+        verbose: Verbose = False,
+        log_level: Level = None,
+        env_file: EnvFile = None,
+        config_file: ConfigFile = None,
+    ) -> None:
+        request = ModeRequest(
+            start=start_date,
+            end=end_date,
+            venues=venues,
+            as_json=as_json,
+            is_verbose=verbose,
+            log_level=log_level,
+            env_file=env_file,
+            config_file=config_file,
+        )
+        _run(mode, request)
+
+    return command
 
 
 def download(
@@ -121,56 +127,6 @@ def download(
         config_file=config_file,
     )
     _run("download", request)
-
-
-def candle_processing(
-    *,
-    start_date: Start,
-    end_date: End,
-    venues: Venues = "",
-    as_json: Json = False,
-    verbose: Verbose = False,
-    log_level: Level = None,
-    env_file: EnvFile = None,
-    config_file: ConfigFile = None,
-) -> None:
-    """Make candles of every timeframe with their features, and option surfaces."""
-    request = ModeRequest(
-        start=start_date,
-        end=end_date,
-        venues=venues,
-        as_json=as_json,
-        is_verbose=verbose,
-        log_level=log_level,
-        env_file=env_file,
-        config_file=config_file,
-    )
-    _run("candle-processing", request)
-
-
-def mft_processing(
-    *,
-    start_date: Start,
-    end_date: End,
-    venues: Venues = "",
-    as_json: Json = False,
-    verbose: Verbose = False,
-    log_level: Level = None,
-    env_file: EnvFile = None,
-    config_file: ConfigFile = None,
-) -> None:
-    """Make mid-frequency features from final candles."""
-    request = ModeRequest(
-        start=start_date,
-        end=end_date,
-        venues=venues,
-        as_json=as_json,
-        is_verbose=verbose,
-        log_level=log_level,
-        env_file=env_file,
-        config_file=config_file,
-    )
-    _run("mft-processing", request)
 
 
 def bigquery_upload(

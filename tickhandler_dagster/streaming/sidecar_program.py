@@ -10,7 +10,6 @@ hold every user to the version that could be had here, and live Binance futures 
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import subprocess
 import tempfile
@@ -42,12 +41,10 @@ class SidecarProgram:
     Attributes:
         node: The Node.js program.
         script: The sidecar, with its library beside it.
-        library_version: Version of tardis-dev.
     """
 
     node: str
     script: Path
-    library_version: str
 
 
 def find_program(name: str) -> str:
@@ -97,8 +94,7 @@ def install_sidecar(
         ):
             if not (folder / _LIBRARY).is_file():
                 _make(folder, files, npm_path, timeout_s)
-    version = json.loads((folder / _LIBRARY).read_bytes())["version"]
-    return SidecarProgram(node_path, folder / "sidecar.mjs", version)
+    return SidecarProgram(node_path, folder / "sidecar.mjs")
 
 
 def _make(folder: Path, files: dict[str, bytes], npm: str, timeout_s: float) -> None:

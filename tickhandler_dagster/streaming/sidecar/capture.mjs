@@ -29,9 +29,9 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 export class Sidecar {
-  constructor(config, library) {
+  constructor(config, tardis) {
     this.config = config
-    this.library = library
+    this.tardis = tardis
     this.root = path.join(config.root, config.exchange)
     const writer = `n${process.pid}`
     const rollUs = config.roll_us
@@ -121,7 +121,7 @@ export class Sidecar {
     const { exchange } = this.config
     const kinds = connection.data_types.map((dataType) => [dataType, KINDS[dataType]])
     const types = new Map(kinds.map(([dataType, kind]) => [kind.type, dataType]))
-    const normalizers = [...new Set(kinds.map(([, kind]) => kind.normalizer))].map((name) => this.library[name])
+    const normalizers = [...new Set(kinds.map(([, kind]) => kind.normalizer))].map((name) => this.tardis[name])
     const depths = kinds.filter(([, kind]) => kind.depth !== undefined).map(([, kind]) => kind.depth)
     const options = {
       exchange,
@@ -130,7 +130,7 @@ export class Sidecar {
       timeoutIntervalMS: connection.timeout_ms,
       onError: (error) => this.failed(connection, error)
     }
-    const { streamNormalized, compute, computeBookSnapshots } = this.library
+    const { streamNormalized, compute, computeBookSnapshots } = this.tardis
     let messages = streamNormalized(options, ...normalizers)
     if (depths.length > 0) {
       const computables = depths.map((depth) => computeBookSnapshots({ name: `book_snapshot_${depth}`, depth, interval: 0 }))
