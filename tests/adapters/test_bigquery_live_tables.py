@@ -7,6 +7,7 @@ import dataclasses
 import polars as pl
 import pytest
 
+from tickhandler_dagster.adapters.bigquery_dataset import BigQueryDataset
 from tickhandler_dagster.adapters.bigquery_errors import Calls
 from tickhandler_dagster.adapters.bigquery_live_tables import BigQueryLiveTables
 from tickhandler_dagster.adapters.bigquery_storage_write import (
@@ -99,7 +100,7 @@ def test_a_table_of_something_else_and_another_location_are_refused(tables, bigq
 
 
 def test_a_dataset_that_goes_away_meanwhile_is_said(tables, monkeypatch):
-    monkeypatch.setattr(tables, "_ensure_dataset", lambda: None)
+    monkeypatch.setattr(BigQueryDataset, "ensure", lambda _: None)
     with pytest.raises(InvalidSetting, match="BIGQUERY_DATASET"):
         tables.ensure(live_tick_table(DataType.TRADES))
 

@@ -6,13 +6,12 @@ rows (`bigquery_storage_write.py`), types (`bigquery_schema.py`).
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tickhandler_dagster.adapters.bigquery_dataset import BigQueryDataset
 from tickhandler_dagster.adapters.bigquery_errors import ONCE, Calls, call_error
 from tickhandler_dagster.adapters.bigquery_schema import bigquery_schema, brought_up_to
 from tickhandler_dagster.adapters.gcp_credentials import GcpCredentials
-from tickhandler_dagster.market.errors import InvalidSetting
 from tickhandler_dagster.market.live.live_tables import RETENTION_DAYS, LiveTable
 
 if TYPE_CHECKING:
@@ -45,12 +44,16 @@ class BigQueryLiveTables:
         endpoint: str | None = None,
         calls: Calls | None = None,
     ) -> None:
-        self._credentials = credentials
-        self._project = project
-        self._dataset = dataset
-        self._location = location
-        self._endpoint = endpoint
         self._calls = calls or Calls()
+        self._dataset = BigQueryDataset(
+            credentials,
+            project,
+            dataset,
+            location,
+            endpoint,
+            self._calls,
+            elsewhere="use another dataset for live tables",
+        )
 
     def ensure(self, table: LiveTable) -> None:
         """Make dataset, table and view, or add the columns the table lacks; nothing is lost.
@@ -64,17 +67,19 @@ class BigQueryLiveTables:
         """
         from google.api_core.exceptions import NotFound  # noqa: PLC0415  (slow import)
 
-        wanted = live_definition(table, self._table_id(table.name))
+        wanted = live_definition(table, self._dataset.table_id(table.name))
         try:
             stored = self._calls(
-                table.name, lambda: self._client.get_table(wanted.reference, **ONCE)
+                table.name, lambda: self._dataset.client.get_table(wanted.reference, **ONCE)
             )
         except NotFound:
-            self._ensure_dataset()
+            self._dataset.ensure()
             stored = self._made(wanted)
         names = brought_up_to(wanted, stored)
         if names:
-            self._calls(table.name, lambda: self._client.update_table(stored, names, **ONCE))
+            self._calls(
+                table.name, lambda: self._dataset.client.update_table(stored, names, **ONCE)
+            )
         if table.latest_view is not None:
             self._ensure_view(table, table.latest_view, is_changed="schema" in names)
 
@@ -84,7 +89,7 @@ class BigQueryLiveTables:
         try:
             return self._calls(
                 wanted.table_id,
-                lambda: self._client.create_table(wanted, exists_ok=True, **ONCE),
+                lambda: self._dataset.client.create_table(wanted, exists_ok=True, **ONCE),
             )
         except NotFound as error:
             raise call_error(f"BigQuery table {wanted.table_id}", error) from None
@@ -93,44 +98,13 @@ class BigQueryLiveTables:
         """A view keeps the columns it was made with, so it is made anew with the table's."""
         from google.cloud import bigquery  # noqa: PLC0415  (slow import)
 
-        view = bigquery.Table(self._table_id(name))
-        view.view_query = latest_query(table, self._table_id(table.name))
+        view = bigquery.Table(self._dataset.table_id(name))
+        view.view_query = latest_query(table, self._dataset.table_id(table.name))
         if is_changed:
-            self._calls(name, lambda: self._client.delete_table(view, not_found_ok=True, **ONCE))
-        self._calls(name, lambda: self._client.create_table(view, exists_ok=True, **ONCE))
-
-    def _ensure_dataset(self) -> None:
-        from google.cloud import bigquery  # noqa: PLC0415  (slow import)
-
-        wanted = bigquery.Dataset(f"{self._project}.{self._dataset}")
-        wanted.location = self._location
-        wanted.labels = {"product": "tickhandler"}
-        found = self._calls(
-            self._dataset, lambda: self._client.create_dataset(wanted, exists_ok=True, **ONCE)
-        )
-        if (found.location or "").lower() != self._location.lower():
-            raise InvalidSetting(
-                "BIGQUERY_LOCATION",
-                f"dataset {self._dataset} is in another location",
-                was=self._location,
-                expected=found.location,
-                remedy="Set it to the dataset's location, or use another dataset for live tables",
+            self._calls(
+                name, lambda: self._dataset.client.delete_table(view, not_found_ok=True, **ONCE)
             )
-
-    def _table_id(self, name: str) -> str:
-        return f"{self._project}.{self._dataset}.{name}"
-
-    @cached_property
-    def _client(self) -> bigquery.Client:
-        from google.cloud import bigquery  # noqa: PLC0415  (slow import)
-
-        options = {"api_endpoint": self._endpoint} if self._endpoint else None
-        return bigquery.Client(
-            project=self._project,
-            credentials=self._credentials.google,
-            location=self._location,
-            client_options=options,
-        )
+        self._calls(name, lambda: self._dataset.client.create_table(view, exists_ok=True, **ONCE))
 
 
 def live_definition(table: LiveTable, table_id: str) -> bigquery.Table:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
+from tickhandler_dagster.adapters.bigquery_dataset import BigQueryDataset
 from tickhandler_dagster.adapters.bigquery_errors import ONCE, Calls, call_error
 from tickhandler_dagster.adapters.bigquery_job_list import JobList
 from tickhandler_dagster.adapters.bigquery_jobs import BigQueryJobs, Ledger
@@ -85,13 +86,17 @@ class BigQueryWarehouse:
                 "not set, and the credentials name no project",
                 remedy="Set it to the project that holds the dataset and pays",
             )
-        self._credentials = credentials
-        self._project = found
-        self._dataset = dataset
-        self._location = location
         self._lake_uri = lake_uri.rstrip("/")
-        self._endpoint = endpoint
         self._calls = calls or Calls()
+        self._dataset = BigQueryDataset(
+            credentials,
+            found,
+            dataset,
+            location,
+            endpoint,
+            self._calls,
+            elsewhere="BIGQUERY_DATASET to another dataset",
+        )
 
     def ensure(self, table: WarehouseTable) -> None:
         """Make dataset, table and view, or add the columns the table lacks; nothing is lost.
@@ -103,18 +108,18 @@ class BigQueryWarehouse:
         """
         from google.api_core import exceptions  # noqa: PLC0415  (slow import)
 
-        table_id = self._table_id(table.name)
+        client, table_id = self._dataset.client, self._dataset.table_id(table.name)
         try:
             stored = self._get_table(table_id)
             if stored is None:
-                self._ensure_dataset()
+                self._dataset.ensure()
                 made = table_definition(table, table_id)
-                self._calls(table_id, lambda: self._client.create_table(made, **ONCE))
+                self._calls(table_id, lambda: client.create_table(made, **ONCE))
                 is_changed = True
             else:
                 names = reconciled(table, stored)
                 if names:
-                    self._calls(table_id, lambda: self._client.update_table(stored, names, **ONCE))
+                    self._calls(table_id, lambda: client.update_table(stored, names, **ONCE))
                 is_changed = "schema" in names
         except (exceptions.Conflict, exceptions.PreconditionFailed):
             raise ConcurrentWrite(
@@ -124,7 +129,7 @@ class BigQueryWarehouse:
             ) from None
         except exceptions.NotFound as error:
             raise call_error(f"BigQuery table {table_id}", error) from None
-        view_id = self._table_id(table.final_view)
+        view_id = self._dataset.table_id(table.final_view)
         if table.has_final_rows and (is_changed or self._get_table(view_id) is None):
             self.query(
                 f"CREATE OR REPLACE VIEW `{view_id}` AS SELECT * FROM `{table_id}` WHERE is_final"  # noqa: S608  (names of ours)
@@ -151,8 +156,8 @@ class BigQueryWarehouse:
             for day, item in wanted.items()
             if not self._is_published(table, item, ledger, partitions.get(day))
         }
-        loads = DayLoads(self._client, self._jobs, self._calls, self._lake_uri)
-        target = self._table_id(table.name)
+        loads = DayLoads(self._dataset.client, self._jobs, self._calls, self._lake_uri)
+        target = self._dataset.table_id(table.name)
         for _ in range(_ROUNDS):
             if not todo:
                 break
@@ -184,14 +189,14 @@ class BigQueryWarehouse:
         from google.cloud import bigquery  # noqa: PLC0415  (slow import)
 
         ordered = sorted(set(days))
-        day = table.day_column
+        day, table_id = table.day_column, self._dataset.table_id(table.name)
         is_date = table.table.column(day).dtype == pl.Date()
         of_row = day if is_date else f"DATE({day})"
         bounds = [ordered[0], ordered[-1] + dt.timedelta(days=1)]
         kind = "DATE" if is_date else "TIMESTAMP"
         limits = [item if is_date else _midnight(item) for item in bounds]
         sql = (
-            f"SELECT {of_row} AS day, venue, COUNT(*) AS n FROM `{self._table_id(table.name)}`"  # noqa: S608  (names of ours, values as parameters)
+            f"SELECT {of_row} AS day, venue, COUNT(*) AS n FROM `{table_id}`"  # noqa: S608  (names of ours, values as parameters)
             f" WHERE {day} >= @first AND {day} < @end AND {of_row} IN UNNEST(@days) GROUP BY 1, 2"
         )
         answer = self._query(
@@ -217,8 +222,9 @@ class BigQueryWarehouse:
         from google.api_core.exceptions import NotFound  # noqa: PLC0415  (slow import)
         from google.cloud import bigquery  # noqa: PLC0415  (slow import)
 
+        client, location = self._dataset.client, self._dataset.location
         config = bigquery.QueryJobConfig(
-            default_dataset=f"{self._project}.{self._dataset}",
+            default_dataset=self._dataset.full_name,
             maximum_bytes_billed=MAXIMUM_BYTES_BILLED,
             query_parameters=list(parameters),
             labels={"product": "tickhandler"},
@@ -228,9 +234,7 @@ class BigQueryWarehouse:
             answer: pa.Table = self._calls(
                 subject,
                 lambda: (
-                    self._client.query(
-                        sql, job_config=config, location=self._location, job_retry=None, **ONCE
-                    )
+                    client.query(sql, job_config=config, location=location, job_retry=None, **ONCE)
                     .result(retry=None, job_retry=None)
                     .to_arrow(create_bqstorage_client=False)
                 ),
@@ -240,57 +244,21 @@ class BigQueryWarehouse:
         return answer
 
     @cached_property
-    def _client(self) -> bigquery.Client:
-        """Made when first asked: nothing above may pay for it on import."""
-        from google.cloud import bigquery  # noqa: PLC0415  (slow import)
-
-        options = {"api_endpoint": self._endpoint} if self._endpoint else None
-        return bigquery.Client(
-            project=self._project,
-            credentials=self._credentials.google,
-            location=self._location,
-            client_options=options,
-        )
-
-    @cached_property
     def _jobs(self) -> BigQueryJobs:
-        listed = JobList(self._credentials.google, self._project, self._endpoint, self._calls)
-        return BigQueryJobs(
-            self._client, listed, self._calls, scope=self._dataset, location=self._location
-        )
-
-    def _table_id(self, name: str) -> str:
-        return f"{self._project}.{self._dataset}.{name}"
+        of = self._dataset
+        listed = JobList(of.credentials.google, of.project, of.endpoint, self._calls)
+        return BigQueryJobs(of.client, listed, self._calls, scope=of.name, location=of.location)
 
     def _get_table(self, table_id: str) -> bigquery.Table | None:
         from google.api_core.exceptions import NotFound  # noqa: PLC0415  (slow import)
 
         try:
             found: bigquery.Table = self._calls(
-                table_id, lambda: self._client.get_table(table_id, **ONCE)
+                table_id, lambda: self._dataset.client.get_table(table_id, **ONCE)
             )
         except NotFound:
             return None
         return found
-
-    def _ensure_dataset(self) -> None:
-        from google.cloud import bigquery  # noqa: PLC0415  (slow import)
-
-        name = f"{self._project}.{self._dataset}"
-        wanted = bigquery.Dataset(name)
-        wanted.location = self._location
-        wanted.labels = {"product": "tickhandler"}
-        found = self._calls(
-            name, lambda: self._client.create_dataset(wanted, exists_ok=True, **ONCE)
-        )
-        if (found.location or "").lower() != self._location.lower():
-            raise InvalidSetting(
-                "BIGQUERY_LOCATION",
-                f"dataset {self._dataset} is in another location",
-                was=self._location,
-                expected=found.location,
-                remedy="Set it to the dataset's location, or BIGQUERY_DATASET to another dataset",
-            )
 
     def _settled(self, table: WarehouseTable, days: Iterable[dt.date]) -> Ledger:
         """The jobs of the table after all of these days that are under way."""
@@ -310,7 +278,7 @@ class BigQueryWarehouse:
             return {}
         sql = (
             "SELECT partition_id, total_rows, last_modified_time FROM "  # noqa: S608  (names of ours)
-            f"`{self._project}`.`{self._dataset}`.INFORMATION_SCHEMA.PARTITIONS "
+            f"`{self._dataset.project}`.`{self._dataset.name}`.INFORMATION_SCHEMA.PARTITIONS "
             f"WHERE table_name = '{table.name}' AND partition_id BETWEEN '{chosen[0]:%Y%m%d}' "
             f"AND '{chosen[-1]:%Y%m%d}' AND total_rows > 0"
         )
