@@ -6,8 +6,9 @@ import dagster as dg
 import pytest
 from dagster._core.execution.asset_backfill import AssetBackfillData
 
-from tickhandler_dagster.assets.warehouse import POOL, tables_of, warehouse_key
+from tickhandler_dagster.assets.warehouse import tables_of, warehouse_key
 from tickhandler_dagster.definitions import build_definitions
+from tickhandler_dagster.instance.pools import WAREHOUSE_WRITER
 from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.market.warehouse_tables import warehouse_tables
@@ -42,7 +43,7 @@ def test_every_table_is_an_asset_over_days_with_a_check(graph):
         assert node.metadata["dagster/table_name"] == table.name
         assert [key.path for key in node.parent_keys] == [list(table.asset_path)]
         assert [key.name for key in node.check_keys] == ["published"]
-        assert node.pools == {POOL}
+        assert node.pools == {WAREHOUSE_WRITER}
 
 
 def test_a_grid_without_options_has_no_table_of_surfaces():

@@ -23,7 +23,7 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
 )
 from dagster_postgres.event_log import PostgresEventLogStorage
 
-from tickhandler_dagster.instance.pools import INITIAL_LIMITS, TARDIS
+from tickhandler_dagster.instance.pools import INITIAL_LIMITS, TARDIS, WAREHOUSE_WRITER
 from tickhandler_dagster.instance.postgres import LinearPostgresEventLog
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.partitions.grid import build_grid
@@ -125,8 +125,8 @@ def test_after_real_runs_our_status_of_every_cell_is_dagster_s_own(instance):
 
 
 def test_pools_begin_with_their_own_limits_on_postgres_too(instance):
+    assert instance.event_log_storage.get_concurrency_keys() == set(INITIAL_LIMITS)
     for pool, limit in INITIAL_LIMITS.items():
-        instance.event_log_storage.initialize_concurrency_limit_to_default(pool)
         assert instance.event_log_storage.get_concurrency_info(pool).slot_count == limit
 
 
@@ -135,7 +135,7 @@ def test_on_postgres_the_queue_lets_no_more_runs_of_a_pool_begin_than_its_limit(
     def fetched():
         pass
 
-    @dg.asset(pool="warehouse_writer")
+    @dg.asset(pool=WAREHOUSE_WRITER)
     def published():
         pass
 
@@ -160,9 +160,6 @@ def test_on_postgres_the_queue_lets_no_more_runs_of_a_pool_begin_than_its_limit(
         run_queue_config=limits.run_queue_config._replace(max_concurrent_runs=25),
     )
     daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
-    for pool in (TARDIS, "warehouse_writer"):
-        # As the queue does at its first look at a run of the pool; it counts from the second on.
-        instance.event_log_storage.initialize_concurrency_limit_to_default(pool)
 
     def begin():
         """Let those that may begin, as the daemon does at a look."""

@@ -19,6 +19,7 @@ from tickhandler_dagster.assets.columns import column_schema
 from tickhandler_dagster.assets.events import CellOutcome, Event, Outcomes, emit
 from tickhandler_dagster.checks.policy import CheckName, check_specs
 from tickhandler_dagster.checks.warehouse_outcomes import published_outcome
+from tickhandler_dagster.instance.pools import WAREHOUSE_WRITER
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.mft.windows import Windows
 from tickhandler_dagster.market.venues import VenueId
@@ -39,9 +40,6 @@ from tickhandler_dagster.reporting import markdown
 from tickhandler_dagster.resources.platform import ProgressListener
 
 GROUP = "warehouse"
-POOL = "warehouse_writer"
-"""Runs that publish: correct side by side, but a second one mostly waits for the first."""
-
 LOADED = "loaded in this run"
 """Metadata of a published day: whether the table changed."""
 
@@ -89,7 +87,7 @@ def _build(grid: Grid, table: WarehouseTable, kind: WarehouseKind) -> dg.AssetsD
         backfill_policy=dg.BackfillPolicy.single_run(),
         check_specs=check_specs(key, (CheckName.PUBLISHED,), grid.days),
         output_required=False,
-        pool=POOL,
+        pool=WAREHOUSE_WRITER,
         group_name=GROUP,
         kinds={kind.value},
         metadata={**column_schema(table.table), "dagster/table_name": table.name},

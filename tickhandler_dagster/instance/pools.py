@@ -1,7 +1,7 @@
-"""Limits of the run queue's pools as they are before somebody sets others.
+"""Pools of the run queue, and their limits as they are before somebody sets others.
 
-What belongs here: which pools have another limit than `default_limit` of dagster.yaml, which knows
-one number for all. What does not: which asset is in a pool (`assets/`).
+What belongs here: names and limits; `default_limit` of dagster.yaml knows one number for all. What
+does not: which asset is in a pool (`assets/`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ else:
 TARDIS = "tardis"
 """Runs that fetch with the vendor's key."""
 
-INITIAL_LIMITS: Mapping[str, int] = MappingProxyType({TARDIS: 4})
+WAREHOUSE_WRITER = "warehouse_writer"
+"""Runs that publish: correct side by side, but a second one mostly waits for the first."""
+
+INITIAL_LIMITS: Mapping[str, int] = MappingProxyType({TARDIS: 4, WAREHOUSE_WRITER: 1})
 """By pool how many runs go on at once until `dagster instance concurrency set` says otherwise.
 
 Four runs of fifty downloads are more than the vendor serves to one key at full speed; a fifth only
@@ -27,14 +30,15 @@ shares. Memory is no reason for the number: every file is admitted by what it ne
 
 
 class InitialPoolLimits(_Base):
-    """Mixed into an event log storage: some pools begin with a limit of their own."""
+    """Mixed into an event log storage: our pools have their limits from the first look on.
 
-    def initialize_concurrency_limit_to_default(self, concurrency_key: str) -> bool:
-        """Called by the queue for a pool that has no limit yet."""
-        limit = INITIAL_LIMITS.get(concurrency_key)
-        if limit is None:
-            return super().initialize_concurrency_limit_to_default(  # type: ignore[safe-super]
-                concurrency_key
-            )
-        self.set_concurrency_slots(concurrency_key, limit)
-        return True
+    Dagster's queue asks for the pools that have limits, then gives one to pools it has not met, and
+    at this look holds no run back for them: all that wait in a new installation would begin.
+    """
+
+    def get_concurrency_keys(self) -> set[str]:
+        """Names of the pools that have a limit, ours among them always."""
+        known = super().get_concurrency_keys()  # type: ignore[safe-super]
+        for pool in INITIAL_LIMITS.keys() - known:
+            self.set_concurrency_slots(pool, INITIAL_LIMITS[pool])
+        return known | INITIAL_LIMITS.keys()
