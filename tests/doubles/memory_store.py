@@ -24,6 +24,8 @@ class SharedObjects:
 
 
 class MemoryObjectStore:
+    requests_at_once = 1
+
     def __init__(self, shared=None):
         self._shared = shared or SharedObjects()
         self._seen = {}

@@ -54,6 +54,8 @@ class GcsObjectStore:
         retries: Further tries of a request that met a transient fault.
     """
 
+    requests_at_once = 16
+
     def __init__(
         self,
         bucket: str,

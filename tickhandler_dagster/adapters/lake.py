@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 
-from tickhandler_dagster.adapters.object_store import ObjectStore
+from tickhandler_dagster.adapters.object_store import ObjectStore, of_each
 from tickhandler_dagster.adapters.parquet import (
     ParquetTableWriter,
     StoredObject,
@@ -27,10 +26,6 @@ from tickhandler_dagster.market.errors import CorruptData
 from tickhandler_dagster.market.paths import LakeObject
 from tickhandler_dagster.market.tables import Table
 
-REQUESTS_AT_ONCE = 16
-"""Objects asked for or fetched at the same time by one call."""
-
-_Answer = TypeVar("_Answer")
 _UNREADABLE = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError)
 
 
@@ -62,15 +57,12 @@ class Lake:
         return self._store.local(item.path)
 
     def sizes(self, items: Sequence[LakeObject]) -> list[int | None]:
-        """The sizes in bytes in the order of the items, many asked for at once.
-
-        A question to a bucket takes a tenth of a second, and a day has a thousand files.
-        """
-        return self._of_each(self.size, items)
+        """The sizes in bytes in the order of the items."""
+        return of_each(self._store, self.size, items)
 
     def fetch(self, items: Sequence[LakeObject]) -> list[Path | None]:
-        """`local` of every item, in their order, many on the way at once."""
-        return self._of_each(self.local, items)
+        """`local` of every item, in their order."""
+        return of_each(self._store, self.local, items)
 
     def delete(self, item: LakeObject) -> None:
         """Remove the object; nothing happens where there is none."""
@@ -186,14 +178,6 @@ class Lake:
             return json.loads(data)
         except ValueError as error:
             raise _unreadable(item) from error
-
-    def _of_each(
-        self, ask: Callable[[LakeObject], _Answer], items: Sequence[LakeObject]
-    ) -> list[_Answer]:
-        if len(items) <= 1:
-            return [ask(item) for item in items]
-        with ThreadPoolExecutor(min(len(items), REQUESTS_AT_ONCE)) as pool:
-            return list(pool.map(ask, items))
 
 
 def _lazy(local: Path) -> pl.LazyFrame:

@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tickhandler_dagster.adapters.lake import REQUESTS_AT_ONCE
-from tickhandler_dagster.adapters.object_store import ObjectStore
+from tickhandler_dagster.adapters.object_store import ObjectStore, of_each
 from tickhandler_dagster.market.errors import ConcurrentWrite
 
 
@@ -26,9 +24,7 @@ def linked_copies(store: ObjectStore, paths: Sequence[str]) -> Iterator[Path]:
         ConcurrentWrite: an object is no longer there.
     """
     with store.scratch() as folder:
-        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-            copies = list(pool.map(store.local, paths))
-        for path, copy in zip(paths, copies, strict=True):
+        for path, copy in zip(paths, of_each(store, store.local, paths), strict=True):
             if copy is None:
                 raise ConcurrentWrite(
                     path,

@@ -15,10 +15,11 @@ import filecmp
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from tickhandler_dagster.adapters.leftovers import owner_tag, sweep_leftovers
 from tickhandler_dagster.adapters.object_versions import ABSENT, VersionMemory
@@ -31,6 +32,9 @@ from tickhandler_dagster.market.errors import (
 )
 
 SCRATCH_FOLDER = "_scratch"
+
+_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
 
 _COPY_BYTES = 8 * 1024 * 1024
 DEVICE_ERRNOS = frozenset(
@@ -54,6 +58,11 @@ class ObjectStore(Protocol):
     holds the same bytes is no conflict. `size` remembers absence alone: who asks for the size of an
     object has not seen its content.
     """
+
+    @property
+    def requests_at_once(self) -> int:
+        """How many requests are worth having on the way at the same time; see `of_each`."""
+        ...
 
     def read(self, path: str) -> bytes | None:
         """The object's bytes; None where there is none."""
@@ -91,6 +100,21 @@ class ObjectStore(Protocol):
         ...
 
 
+def of_each(
+    store: ObjectStore, ask: Callable[[_Item], _Answer], items: Sequence[_Item]
+) -> list[_Answer]:
+    """What `ask`, a request to the store, says of every item, in their order.
+
+    A question to a bucket takes a tenth of a second, and a day has a thousand files; one to a
+    folder is answered sooner than a thread is woken.
+    """
+    workers = min(len(items), store.requests_at_once)
+    if workers <= 1:
+        return [ask(item) for item in items]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(ask, items))
+
+
 class LocalObjectStore:
     """Objects as files under a folder.
 
@@ -101,6 +125,8 @@ class LocalObjectStore:
     Args:
         root: The lake's folder; made when the first object is written.
     """
+
+    requests_at_once = 1
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
-from tickhandler_dagster.adapters.lake import REQUESTS_AT_ONCE, Lake
+from tickhandler_dagster.adapters.lake import Lake
+from tickhandler_dagster.adapters.object_store import of_each
 from tickhandler_dagster.market.paths import LakeObject
 
 
@@ -29,6 +29,5 @@ def written_after(lake: Lake, items: Sequence[LakeObject], moment: dt.datetime) 
     store = lake.store
     if not isinstance(store, DatedStore):
         return [True] * len(items)
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        times = pool.map(store.written_at, [item.path for item in items])
-        return [time is None or time > moment for time in times]
+    times = of_each(lake.store, store.written_at, [item.path for item in items])
+    return [time is None or time > moment for time in times]
