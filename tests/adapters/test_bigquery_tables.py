@@ -6,7 +6,7 @@ import datetime as dt
 
 import polars as pl
 import pytest
-from doubles.bigquery.small import COLUMNS, PROJECT, SmallLake, small_table, warehouse
+from doubles.bigquery.small import COLUMNS, PROJECT, rows_of, small_table, warehouse
 
 from tickhandler_dagster.adapters.bigquery_errors import job_error
 from tickhandler_dagster.adapters.bigquery_schema import (
@@ -34,11 +34,6 @@ NEXT = DAY + dt.timedelta(days=1)
 
 
 @pytest.fixture
-def small_lake(gcs):
-    return SmallLake(gcs, gcs.bucket())
-
-
-@pytest.fixture
 def store(bigquery, small_lake):
     made = warehouse(bigquery.endpoint, small_lake.uri)
     made.ensure(small_table())
@@ -48,11 +43,6 @@ def store(bigquery, small_lake):
 @pytest.fixture
 def table():
     return small_table()
-
-
-def rows(store, name="candles_1m"):
-    sql = f"SELECT * FROM {name} WHERE ts_open >= '2000-01-01' ORDER BY venue, ts_open"  # noqa: S608  (names of ours)
-    return pl.from_arrow(store.query(sql))
 
 
 def test_a_table_is_partitioned_clustered_described_and_guarded(store, bigquery):
@@ -74,8 +64,8 @@ def test_an_added_column_is_null_in_older_days(store, table, small_lake, bigquer
     store.ensure(wider)
     store.publish(wider, [small_lake.day(NEXT, {"binance": 2}, spread_bps=pl.lit(1.5))])
     store.publish(wider, [small_lake.day(DAY, {"binance": 3})])
-    assert rows(store)["spread_bps"].to_list() == [None] * 3 + [1.5] * 2
-    assert rows(store, "candles_1m_final")["spread_bps"].null_count() == 2
+    assert rows_of(store)["spread_bps"].to_list() == [None] * 3 + [1.5] * 2
+    assert rows_of(store, "candles_1m_final")["spread_bps"].null_count() == 2
     assert bigquery.client().get_table("market.candles_1m").schema[-1].description
 
 
@@ -91,7 +81,7 @@ def test_a_changed_type_is_refused_and_nothing_is_lost(store, table, small_lake)
     )
     with pytest.raises(InvalidSetting, match=r"trades has another type .*INTEGER.*FLOAT"):
         store.ensure(small_table(columns=changed))
-    assert len(rows(store)) == 2
+    assert len(rows_of(store)) == 2
 
 
 def test_a_table_of_something_else_is_left_alone(store, bigquery):
@@ -104,7 +94,7 @@ def test_a_table_of_something_else_is_left_alone(store, bigquery):
 
 def test_final_views_show_final_rows_alone(store, table, small_lake):
     store.publish(table, [small_lake.day(DAY, {"binance": 5})])
-    found = rows(store, "candles_1m_final")
+    found = rows_of(store, "candles_1m_final")
     assert (len(found), found["is_final"].all()) == (3, True)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from doubles.bigquery.errors import Refused
-from doubles.bigquery.small import PROJECT, SmallLake, small_table, warehouse
+from doubles.bigquery.small import PROJECT, rows_of, small_table, warehouse
 
 from tickhandler_dagster.adapters import bigquery_jobs
 from tickhandler_dagster.adapters.bigquery_errors import Calls
@@ -32,11 +32,6 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def small_lake(gcs):
-    return SmallLake(gcs, gcs.bucket())
-
-
-@pytest.fixture
 def store(bigquery, small_lake):
     made = warehouse(bigquery.endpoint, small_lake.uri)
     made.ensure(small_table())
@@ -46,11 +41,6 @@ def store(bigquery, small_lake):
 @pytest.fixture
 def table():
     return small_table()
-
-
-def rows(store, name="candles_1m"):
-    sql = f"SELECT * FROM {name} WHERE ts_open >= '2000-01-01' ORDER BY venue, ts_open"  # noqa: S608  (names of ours)
-    return pl.from_arrow(store.query(sql))
 
 
 def publisher(bigquery, lake, days, tmp_path):
@@ -74,7 +64,7 @@ def until(condition, seconds=60):
 def test_a_published_day_is_in_the_table_as_it_is_in_the_lake(store, table, small_lake):
     day = small_lake.day(DAY, {"binance": 6, "deribit": 3})
     (receipt,) = store.publish(table, [day])
-    found = rows(store)
+    found = rows_of(store)
     assert (receipt.day, receipt.rows, receipt.bytes, receipt.is_new) == (DAY, 9, day.bytes, True)
     assert "20240808" in receipt.job_id
     assert store.counts(table, [DAY]) == {(DAY, "binance"): 6, (DAY, "deribit"): 3}
@@ -91,7 +81,7 @@ def test_a_day_is_not_loaded_again_until_its_content_changes(store, table, small
     assert (again.rows, again.bytes, again.is_new) == (6, 0, False)
     other = small_lake.day(DAY, {"binance": 6}, trades=pl.lit(7))
     assert store.publish(table, [other])[0].is_new
-    assert rows(store)["trades"].to_list() == [7] * 6
+    assert rows_of(store)["trades"].to_list() == [7] * 6
     assert len(bigquery.jobs.of_table("candles_1m")) == 2
 
 
@@ -102,7 +92,7 @@ def test_content_that_comes_back_is_loaded_again(store, table, small_lake):
     (receipt,) = store.publish(table, [small_lake.day(DAY, {"binance": 6})])
     assert receipt.is_new
     assert receipt.job_id.endswith("-1")
-    assert rows(store)["trades"].to_list() == list(range(6))
+    assert rows_of(store)["trades"].to_list() == list(range(6))
 
 
 def test_what_was_published_before_the_list_of_jobs_begins_is_found_by_name(
@@ -121,7 +111,7 @@ def test_what_was_published_before_the_list_of_jobs_begins_is_found_by_name(
     monkeypatch.setattr(bigquery_jobs, "MEMORY", memory)
     names.append(store.publish(table, [first])[0].job_id)
     assert [name[-2:] for name in names] == ["-0", "-1"]
-    assert rows(store)["trades"].to_list() == list(range(6))
+    assert rows_of(store)["trades"].to_list() == list(range(6))
 
 
 @pytest.mark.parametrize("reason", ["duplicate", "conditionNotMet"])
@@ -154,9 +144,9 @@ def test_rows_changed_by_others_are_noticed_and_loaded_again(store, table, small
     bigquery.client().query(
         "DELETE FROM market.candles_1m WHERE ts_open > '2024-08-08 00:02:00'"
     ).result()
-    assert len(rows(store)) == 3
+    assert len(rows_of(store)) == 3
     assert store.publish(table, [day])[0].is_new
-    assert len(rows(store)) == 6
+    assert len(rows_of(store)) == 6
 
 
 def test_a_row_of_another_day_is_refused_and_the_old_day_stays(store, table, small_lake):
@@ -339,7 +329,7 @@ def test_two_processes_with_two_views_of_a_day_end_with_the_whole_day(
         assert process.returncode == 0 or "ConcurrentWrite" in errors
     store.publish(table, [both])
     assert store.counts(table, [DAY]) == {(DAY, "binance"): 6, (DAY, "deribit"): 4}
-    assert len(rows(store)) == 10
+    assert len(rows_of(store)) == 10
 
 
 def test_loads_that_overlapped_with_others_are_repeated(store, table, small_lake, bigquery):

@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 
 import polars as pl
-import pytest
 
-from tickhandler_dagster.adapters.duckdb_warehouse import DuckDbWarehouse, open_for_reading
+from tickhandler_dagster.adapters.duckdb_warehouse import open_for_reading
 from tickhandler_dagster.market.errors import (
     MissingUpstream,
 )
@@ -83,11 +82,6 @@ def as_the_lake(lake, warehouse):
 
 def days_of(count):
     return [FIRST_DAY + dt.timedelta(days=place) for place in range(count)]
-
-
-@pytest.fixture
-def warehouse(tmp_path, lake):
-    return DuckDbWarehouse(tmp_path / "warehouse", lake.store)
 
 
 def test_processes_that_publish_venues_of_the_same_days_lose_nothing_and_readers_never_fail(

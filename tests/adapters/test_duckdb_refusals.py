@@ -33,26 +33,6 @@ TABLES = {table.name: table for table in warehouse_tables(Windows())}
 COMPLETENESS = TABLES["completeness"]
 
 
-@pytest.fixture
-def warehouse(tmp_path, lake):
-    return DuckDbWarehouse(tmp_path / "warehouse", lake.store)
-
-
-def published_cell(lake, warehouse, *, day=FIRST_DAY, rows=1, cells):
-    cells.write(*(cells.row(f"C{place}", day=day, rows=rows) for place in range(3)))
-    warehouse.ensure(COMPLETENESS)
-    days = table_days(lake, COMPLETENESS, [day], [VenueId.BINANCE])
-    return warehouse.publish(COMPLETENESS, days)[0]
-
-
-@pytest.fixture
-def publish_cell(lake, warehouse, completeness_tables):
-    def publish(day=FIRST_DAY, rows=1):
-        return published_cell(lake, warehouse, day=day, rows=rows, cells=completeness_tables)
-
-    return publish
-
-
 def test_nobody_can_change_the_warehouse_through_a_question(warehouse, publish_cell):
     publish_cell()
     with pytest.raises(InvalidInput, match="read-only"):

@@ -73,26 +73,6 @@ def days_of(count):
     return [FIRST_DAY + dt.timedelta(days=place) for place in range(count)]
 
 
-@pytest.fixture
-def warehouse(tmp_path, lake):
-    return DuckDbWarehouse(tmp_path / "warehouse", lake.store)
-
-
-def published_cell(lake, warehouse, *, day=FIRST_DAY, rows=1, cells):
-    cells.write(*(cells.row(f"C{place}", day=day, rows=rows) for place in range(3)))
-    warehouse.ensure(COMPLETENESS)
-    days = table_days(lake, COMPLETENESS, [day], [VenueId.BINANCE])
-    return warehouse.publish(COMPLETENESS, days)[0]
-
-
-@pytest.fixture
-def publish_cell(lake, warehouse, completeness_tables):
-    def publish(day=FIRST_DAY, rows=1):
-        return published_cell(lake, warehouse, day=day, rows=rows, cells=completeness_tables)
-
-    return publish
-
-
 def test_every_table_of_the_registry_has_its_views_types_and_descriptions(warehouse):
     for table in (TABLES["candles_1m"], TABLES["mft_features_1h"], *list(TABLES.values())[13:]):
         warehouse.ensure(table)

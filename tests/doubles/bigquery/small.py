@@ -36,6 +36,12 @@ COLUMNS = (
 )
 
 
+def rows_of(warehouse, name="candles_1m"):
+    """All rows of a table of the warehouse, in a stable order."""
+    sql = f"SELECT * FROM {name} WHERE ts_open >= '2000-01-01' ORDER BY venue, ts_open"  # noqa: S608  (names of ours)
+    return pl.from_arrow(warehouse.query(sql))
+
+
 def small_table(*more, name="candles_1m", columns=COLUMNS):
     """A table of few columns that is treated as a table of one-minute candles."""
     table = Table(name, "One row per instrument and minute.", (*columns, *more))
