@@ -25,6 +25,7 @@ sys.argv[0] = "dagster-daemon"
 main()
 """
 READY_S = 240
+GRACE_S = 2
 
 
 class Services:
@@ -87,7 +88,15 @@ class Services:
             self._processes.remove(process)
 
     def __exit__(self, *_):
-        self.stop(*self._processes)
+        # Nobody looks at what a service does after this, and some take many seconds to end.
+        for process in reversed(self._processes):
+            _signal_group(process, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        for process in self._processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(deadline - time.monotonic(), 0))
+            _signal_group(process, signal.SIGKILL)
+            process.wait(10)
 
 
 def _signal_group(process, number):

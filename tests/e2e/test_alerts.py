@@ -17,6 +17,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from doubles.small_market import SmallMarket
 from pydantic import AnyHttpUrl, SecretStr
 
 from tickhandler_dagster.assets import retries
@@ -27,11 +28,11 @@ from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.sandbox.simulator import Simulator
 from tickhandler_dagster.settings import Settings, child_environment
 
 ROOT = Path(__file__).resolve().parents[2]
-SYMBOL, FIRST, SPEED, LIMIT_S = "BTCUSDT", dt.date(2024, 8, 1), 300, 90
+SYMBOL, WELL = "BTCUSDT", "ETHUSDT"  # of a cell whose one file fails, the other is served
+FIRST, SPEED, LIMIT_S = dt.date(2024, 8, 1), 300, 90
 CHECK, RUN = IncidentKind.FAILED_CHECK, IncidentKind.FAILED_RUN
 QUOTA, LATE = IncidentKind.EXHAUSTED_QUOTA, IncidentKind.LATE_PARTITION
 
@@ -212,7 +213,7 @@ def story(tmp_path_factory, open_services, platform_over):
     start_us = round(morning.timestamp() * 1e6)
     code.write_text(CODE.format(start_us=start_us, began=time.time(), speed=SPEED))
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(SandboxServer(Simulator(11, scale=0.02)))
+        server = stack.enter_context(SandboxServer(SmallMarket(SYMBOL, WELL)))
         settings = Settings(
             tardis_endpoint=AnyHttpUrl(server.api_url),
             tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),

@@ -15,19 +15,19 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from doubles.small_market import SmallMarket
 
 from tickhandler_dagster.adapters.gcs_store import GcsObjectStore
 from tickhandler_dagster.adapters.object_store import is_temporary
 from tickhandler_dagster.assets import retries
 from tickhandler_dagster.cli import app
-from tickhandler_dagster.sandbox.simulator import Simulator
 from tickhandler_dagster.settings import child_environment
 
 DAY = "2024-08-08"
 VENUE = "binance"
 CELL = f"{DAY}|{VENUE}"
 ASSETS = ("raw_ticks/trades", "candles/1m", "candles/1h")
-KILLS = 20
+KILLS = 8
 PROCESS = Path(__file__).with_name("bucket_process.py")
 CANDLE = f"processed_candles/by_date/day-{DAY}/timeframe-1h/BINANCE:SPOT_PAIR:BTC-USDT.parquet"
 
@@ -119,7 +119,7 @@ class Bucket:
 def market(open_platform, tmp_path_factory, _gcs_server):
     """(bucket, what a whole lake holds, a way to open a platform over a prefix)."""
     root = tmp_path_factory.mktemp("bucket_faults")
-    simulator = Simulator(7, scale=0.02)
+    simulator = SmallMarket("BTCUSDT", "ETHUSDT")
     options = {"start": DAY}
     _gcs_server.requests = Requests()
     with open_platform(root, simulator, [VENUE], **options) as (platform, server):
@@ -159,7 +159,7 @@ def _calm(market):
     bucket.gcs.forget()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def launcher():
     launcher = Launcher()
     yield launcher
@@ -201,7 +201,7 @@ def test_a_second_run_and_a_run_after_a_cold_cache_write_nothing(market):
     assert bucket.objects("twice") == expected
 
 
-def test_killed_at_twenty_random_requests_there_is_no_half_object_and_the_next_run_ends_it(
+def test_killed_at_random_requests_there_is_no_half_object_and_the_next_run_ends_it(
     market, launcher
 ):
     bucket, expected, opened = market

@@ -7,11 +7,11 @@ import shutil
 import dagster as dg
 import duckdb
 import pytest
+from doubles.small_market import SmallMarket
 
 from tickhandler_dagster.dbt_assets.after_tables import NAME
 from tickhandler_dagster.dbt_assets.location import build_marts_definitions
 from tickhandler_dagster.definitions import build_definitions
-from tickhandler_dagster.sandbox.simulator import Simulator
 
 VENUE = "binance"
 BEFORE, FIRST, SECOND, AFTER = DAYS = ("2024-08-01", "2024-08-02", "2024-08-03", "2024-08-04")
@@ -85,7 +85,7 @@ def platform(open_platform, tmp_path_factory):
     root = tmp_path_factory.mktemp("marts")
     with open_platform(
         root,
-        Simulator(5, scale=0.01),
+        SmallMarket("BTCUSDT", "ETHUSDT", scale=0.01),
         (VENUE,),
         more_settings={"download_data_types": "trades", "warehouse_folder": root / "warehouse"},
     ) as (platform, _):

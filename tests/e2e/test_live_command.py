@@ -190,10 +190,10 @@ def test_ticks_in_bigquery_are_what_the_exchange_said_over_a_lost_connection(des
     desk.exchange.disconnect()
     desk.connected(session, 2)
     desk.say(60)
-    name = f"tests-project.{TRADES}"
-    session.wait_until(lambda: desk.writes.rows(name).height >= 100)
+    desk.heard(session)
+    # Rows wait for a minute to be many in a request; at the end nothing waits.
     told = session.ended()
-    rows = desk.writes.rows(name)
+    rows = desk.writes.rows(f"tests-project.{TRADES}")
     assert rows.select("id", "price", "amount").to_dicts() == desk.said
     assert set(rows["instrument_key"]) == {KEY}
     assert rows["sequence"].n_unique() == rows.height == told["ticks_stored"]["deribit trades"]
@@ -242,9 +242,9 @@ def lose_inside_a_bar(desk, session, go_on):
 
 
 def test_bars_reach_bigquery_with_the_hole_of_a_lost_connection_and_a_view_of_them(desk):
-    session = desk.start("streaming-candles", "--to", "bigquery", "--timeframes", "15s,1m")
+    session = desk.start("streaming-candles", "--to", "bigquery", "--timeframes", "15s")
     desk.connected(session, 1)
-    name, longer = (f"tests-project.live.candles_{one}" for one in ("15s", "1m"))
+    name = "tests-project.live.candles_15s"
 
     def go_on():
         desk.say(3)
@@ -258,8 +258,6 @@ def test_bars_reach_bigquery_with_the_hole_of_a_lost_connection_and_a_view_of_th
         return rows.width > 0 and "complete" in set(rows.filter(ts_open=at)["stage"])
 
     session.wait_until(is_complete)
-    # A table is made with its first bar: a session that began with a minute has none of it yet.
-    session.wait_until(lambda: go_on().width and desk.writes.rows(longer).width)
     session.ended()
     rows = desk.writes.rows(name)
     key = ["instrument_key", "timeframe", "ts_open", "revision"]
@@ -269,4 +267,4 @@ def test_bars_reach_bigquery_with_the_hole_of_a_lost_connection_and_a_view_of_th
     assert (rows.filter(ts_open=at)["gap_ms"] > 0).all()
     assert set(rows.columns) == set(live_candle_table(Timeframe.S15).table.names)
     views = {item.table_id for item in desk.cloud.client().list_tables("live")}
-    assert views == {"candles_15s", "candles_15s_latest", "candles_1m", "candles_1m_latest"}
+    assert views == {"candles_15s", "candles_15s_latest"}

@@ -139,7 +139,8 @@ class Screen:
 
     def keep(self, name):
         """A picture of the tab as it is, which is no empty one."""
-        self._tab.wait_for_timeout(700)  # what moves has arrived
+        # For whoever looks, what moves has arrived.
+        self._tab.wait_for_timeout(700 if "SCREENSHOTS" in os.environ else 50)
         file = self._folder / f"{name}.png"
         self._tab.screenshot(path=file)
         assert file.stat().st_size > 20_000

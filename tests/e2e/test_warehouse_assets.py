@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
+from doubles.small_market import SmallMarket
 from polars.testing import assert_frame_equal
 from pydantic import AnyHttpUrl
 
@@ -28,14 +29,15 @@ from tickhandler_dagster.market.quality.gaps import GAPS_TABLE, Gap, GapKind, ga
 from tickhandler_dagster.market.warehouse_kinds import WarehouseKind
 from tickhandler_dagster.resources.lake_store import build_store
 from tickhandler_dagster.resources.warehouse import build_warehouse
-from tickhandler_dagster.sandbox.simulator import Simulator
 
 VENUES = ("binance", "okex-swap")
+MARKET = ("BTCUSDT", "ETHUSDT", "BTC-USDT-SWAP")  # two objects of one venue, one of the other
+HOURS = dict(zip(VENUES, (48, 24), strict=True))  # rows of a day in `candles_1h`
 FIRST, SECOND, THIRD = DAYS = ("2024-08-01", "2024-08-02", "2024-08-03")
 CANDLES = ("candles/1m", "candles/1h")
 TABLES = ("candles_1m", "candles_1h")
 ASSETS = tuple(f"warehouse/{name}" for name in TABLES)
-KILLS = 20
+KILLS = 4  # the warehouse alone is killed more often: tests/adapters/test_duckdb_processes.py
 PROCESS = str(Path(__file__).with_name("warehouse_process.py"))
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +47,7 @@ def market(open_platform, tmp_path_factory):
     """Two days of candles of two venues, and the ticks of the day after, which came later."""
     with open_platform(
         tmp_path_factory.mktemp("warehouse"),
-        Simulator(5, scale=0.01),
+        SmallMarket(*MARKET, scale=0.01),
         VENUES,
         more_settings={"download_data_types": "trades"},
     ) as (platform, _):
@@ -56,6 +58,14 @@ def market(open_platform, tmp_path_factory):
             assert platform.run(*CANDLES, span=(f"{FIRST}|{venue}", f"{SECOND}|{venue}")).success
             assert platform.run("raw_ticks/trades", partition=f"{THIRD}|{venue}").success
         yield platform
+
+
+@pytest.fixture(scope="module")
+def published(market, tmp_path_factory):
+    """What a first publication says, and its platform, which nothing changes."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        platform = over(market, tmp_path_factory.mktemp("published"), instance)
+        yield platform, publish(platform, *ASSETS, "warehouse/instruments")
 
 
 @pytest.fixture
@@ -129,17 +139,19 @@ def checks(result):
     }
 
 
-def test_the_table_is_the_lake_row_for_row(copied):
-    said = publish(copied)
-    assert_table_is_lake(copied)
-    assert set(said) == {(table, day) for table in TABLES for day in (FIRST, SECOND)}
+def test_the_table_is_the_lake_row_for_row(published):
+    platform, said = published
+    assert_table_is_lake(platform)
+    tables = (*TABLES, "instruments")
+    assert set(said) == {(table, day) for table in tables for day in (FIRST, SECOND)}
     day = said["candles_1h", FIRST]
-    rows = lake_rows(copied, "candles_1h", days=(FIRST,))
+    rows = lake_rows(platform, "candles_1h", days=(FIRST,))
     assert day["dagster/partition_row_count"] == rows.height
     assert day["final rows"] == rows["is_final"].sum()
     assert day["provisional rows"] == rows.height - rows["is_final"].sum() > 0
     assert day["bytes loaded"] > 0
-    assert day["rows by venue"].endswith("| binance | 96 |\n| okex-swap | 96 |")
+    by_venue = "\n".join(f"| {venue} | {rows} |" for venue, rows in HOURS.items())
+    assert day["rows by venue"].endswith(by_venue)
     assert day["cost of loading in USD"] == 0.0
 
 
@@ -154,10 +166,11 @@ def test_instruments_and_days_without_any_data(copied):
         assert connection.execute("SELECT count(*) FROM completeness").fetchone() == (0,)
 
 
-def test_the_query_to_try_gives_the_rows_by_venue_in_any_time_zone(copied):
-    said = publish(copied)["candles_1m", SECOND]
+def test_the_query_to_try_gives_the_rows_by_venue_in_any_time_zone(published):
+    platform, said = published
+    said = said["candles_1m", SECOND]
     question = said["query to try"].removeprefix("```sql\n").removesuffix("\n```")
-    with open_for_reading(copied.settings.warehouse_folder) as connection:
+    with open_for_reading(platform.settings.warehouse_folder) as connection:
         connection.execute("SET TimeZone = 'America/New_York'")
         answer = connection.execute(question).fetchall()
     assert [venue for venue, _, _ in answer] == list(VENUES)
@@ -165,11 +178,11 @@ def test_the_query_to_try_gives_the_rows_by_venue_in_any_time_zone(copied):
     assert sum(final for _, _, final in answer) == said["final rows"]
 
 
-def test_the_second_run_loads_nothing_and_says_what_is_there(copied):
-    first = publish(copied)
-    before = {file: file.stat().st_mtime_ns for file in _day_files(copied)}
-    second = publish(copied)
-    assert {file: file.stat().st_mtime_ns for file in _day_files(copied)} == before
+def test_the_second_run_loads_nothing_and_says_what_is_there(published):
+    platform, first = published
+    before = {file: file.stat().st_mtime_ns for file in _day_files(platform)}
+    second = publish(platform)
+    assert {file: file.stat().st_mtime_ns for file in _day_files(platform)} == before
     for key, said in second.items():
         assert said["loaded in this run"] is False
         assert said["bytes loaded"] == 0
@@ -182,7 +195,6 @@ def _day_files(platform):
 
 
 def test_a_provisional_day_that_became_final_is_published_anew_and_no_other(copied):
-    publish(copied)
     assert publish(copied)["candles_1m", SECOND]["provisional rows"] > 0
     for venue in VENUES:
         assert copied.run(*CANDLES, partition=f"{SECOND}|{venue}").success
@@ -191,8 +203,8 @@ def test_a_provisional_day_that_became_final_is_published_anew_and_no_other(copi
             (table, SECOND) for table in TABLES
         }
         assert_table_is_lake(copied)
-    assert publish(copied)["candles_1m", SECOND]["provisional rows"] == 0
-    found = checks(copied.run(*ASSETS, partition=SECOND))
+    assert said["candles_1m", SECOND]["provisional rows"] == 0
+    found = checks(copied.run(ASSETS[0], partition=SECOND))
     assert found["candles_1m", SECOND, "published"].passed
     final = copied.settings.warehouse_folder / "warehouse.duckdb"
     with duckdb.connect(final, read_only=True) as connection:
@@ -234,10 +246,10 @@ def test_a_broken_object_keeps_back_its_own_day_alone_and_is_named(copied):
     assert [str(day) for (day,) in days] == [FIRST, THIRD]
 
 
-def test_bigquery_holds_what_duckdb_holds(copied, gcs, bigquery):
-    publish(copied, *ASSETS, "warehouse/instruments")
+def test_bigquery_holds_what_duckdb_holds(published, gcs, bigquery):
+    of_duckdb, _ = published
     bucket = gcs.bucket()
-    settings = copied.settings.model_copy(
+    settings = of_duckdb.settings.model_copy(
         update={
             "gcs_bucket": bucket,
             "gcs_endpoint": AnyHttpUrl(gcs.endpoint),
@@ -246,17 +258,17 @@ def test_bigquery_holds_what_duckdb_holds(copied, gcs, bigquery):
             "gcp_project_id": "tests-project",
         }
     )
-    store, root = build_store(settings), copied.settings.lake_root
+    store, root = build_store(settings), of_duckdb.settings.lake_root
     for file in sorted(root.rglob("*.parquet")):
         if file.relative_to(root).parts[0] in {"processed_candles", "instrument_availability"}:
             store.write(str(file.relative_to(root)), file.read_bytes())
-    platform = type(copied)(settings, copied.instance)
+    platform = type(of_duckdb)(settings, of_duckdb.instance)
     first = publish(platform, *ASSETS, "warehouse/instruments")
     assert all(of_day["load job"] != "none" for of_day in first.values())
     again = publish(platform, *ASSETS, "warehouse/instruments")
     assert not any(of_day["loaded in this run"] for of_day in again.values())
     in_bigquery, in_duckdb = (
-        build_warehouse(of, build_store(of)) for of in (settings, copied.settings)
+        build_warehouse(of, build_store(of)) for of in (settings, of_duckdb.settings)
     )
     minute = "ts_open, instrument_key, venue, open, close, volume, trade_count, status, is_final"
     for name, order, columns in (
@@ -284,7 +296,9 @@ def test_bigquery_without_a_bucket_is_a_sentence_in_the_run(copied):
     assert "resource" not in said
 
 
-def test_a_cell_that_is_built_again_shows_its_day_as_out_of_date(copied):
+def test_a_cell_that_is_built_again_shows_its_day_as_out_of_date(market, tmp_path):
+    copied = over(market, tmp_path, market.instance)  # which knows how the cells were built
+
     def statuses():
         graph = copied._repository.asset_graph
         resolver = CachingStaleStatusResolver(
@@ -297,10 +311,7 @@ def test_a_cell_that_is_built_again_shows_its_day_as_out_of_date(copied):
             for day in (FIRST, SECOND)
         }
 
-    for day in (FIRST, SECOND):
-        for venue in VENUES:
-            assert copied.run("candles/1m", partition=f"{day}|{venue}").success
-        assert copied.run("warehouse/candles_1m", partition=day).success
+    assert copied.run("warehouse/candles_1m", span=(FIRST, SECOND)).success
     assert set(statuses().values()) == {StaleStatus.FRESH}
     cell = VenueDay.parse(f"{SECOND}|binance")
     key = copied.bars(SECOND, "1m", "BINANCE*BTC*")["instrument_key"][0]
@@ -393,7 +404,7 @@ def test_venues_and_days_built_and_published_side_by_side_end_as_the_lake(copied
         "folder": platform.settings.warehouse_folder,
         "question": "SELECT COUNT(*), COUNT(DISTINCT venue) FROM candles_1h "  # noqa: S608  (ours)
         f"WHERE ts_open >= '{FIRST}' AND ts_open < '{SECOND}'",
-        "answers": [(0, 0), (96, 1), (192, 2)],
+        "answers": [(0, 0), *((rows, 1) for rows in HOURS.values()), (sum(HOURS.values()), 2)],
         "stop": stop,
         "asked": asked,
     }

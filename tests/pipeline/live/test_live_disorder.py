@@ -174,7 +174,7 @@ FEW = {"min_size": 1, "max_size": 4}
 
 
 @settings(
-    max_examples=5,
+    max_examples=2,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

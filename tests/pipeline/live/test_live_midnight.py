@@ -19,7 +19,7 @@ THIN = "BINANCE-FUTURES:PERPETUAL:ETH-USDT"
 TRADES, BOOK = DataType.TRADES, DataType.BOOK_SNAPSHOT_5
 TICKER, LIQUIDATIONS = DataType.DERIVATIVE_TICKER, DataType.LIQUIDATIONS
 DAY = 86_400
-LAST_BARS = DAY - 18 * 60
+LAST_BARS, LAST_ROWS = DAY - 18 * 60, DAY - 4 * 60
 
 
 def dense(lab, day, start, length):
@@ -63,7 +63,7 @@ def over_midnight(live_lab):
     ]
     days = {
         BTC: (
-            (lab.one, dense(lab, lab.one, LAST_BARS, 18 * 60)),
+            (lab.one, dense(lab, lab.one, LAST_ROWS, DAY - LAST_ROWS)),
             (lab.two, dense(lab, lab.two, 0, 120)),
         ),
         THIN: (
@@ -97,9 +97,9 @@ def test_the_first_bars_of_a_day_know_the_latest_row_before_it(
     since = None
     for restart in restarts:
         until = us(lab, lab.two, restart)
-        live.play(live.engine(), since_us=since, until_us=until)
+        live.play(live.engine(), step_us=15_000_000, since_us=since, until_us=until)
         since = until
-    live.play(live.engine(), since_us=since, tail_us=100_000_000)
+    live.play(live.engine(), step_us=15_000_000, since_us=since, tail_us=100_000_000)
     midnight = lab.at(lab.two, 0)
     found = live.sink.latest().filter(pl.col("ts_open") >= midnight)
     complete = found.filter(pl.col("stage") != "provisional")
