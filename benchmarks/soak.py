@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -126,11 +126,13 @@ class _Watch:
     def minute(self, began: float, seconds: float, session: subprocess.Popen[str]) -> Minute:
         """Look once a second for so long; what came of it."""
         end = time.monotonic() + seconds
+        looks = [self._resident()]
         while time.monotonic() < end and session.poll() is None:
             self.read_rows()
             self._lines.count()
             time.sleep(_LOOK_S)
-        rss, cpu = self._costs()
+            looks.append(self._resident())
+        least, most = _extremes(looks)
         lags, self._lags = self._lags, []
         delays, self._delays = self._delays, []
         return Minute(
@@ -139,8 +141,9 @@ class _Watch:
             spooled=self._lines.count(),
             read=self.read_rows(),
             stored=sum(rows for rows, _ in stored(self._root / "lake").values()),
-            rss=rss,
-            cpu=cpu,
+            rss=least,
+            rss_most=most,
+            cpu=dict(self._cpu),
             spool_bytes=self._lines.size(),
             lags_ms=lags,
             delays_ms=delays,
@@ -156,8 +159,8 @@ class _Watch:
                     counts[kind] = counts.get(kind, 0) + 1
         return counts
 
-    def _costs(self) -> tuple[dict[str, int], dict[str, float]]:
-        """Resident memory and processor time of every process, children by what they do."""
+    def _resident(self) -> dict[str, int]:
+        """Resident memory of every process, children by what they do; notes processor time."""
         rss, now = {}, {}
         for name, pid in {**self._processes, "looking": os.getpid()}.items():
             with suppress(psutil.Error):
@@ -171,7 +174,19 @@ class _Watch:
                         times = one.cpu_times()
                         now[role] = now.get(role, 0.0) + times.user + times.system
         self._cpu |= now
-        return rss, dict(self._cpu)
+        return rss
+
+
+def _extremes(looks: Sequence[dict[str, int]]) -> tuple[dict[str, int], dict[str, int]]:
+    """The least and the most of each process."""
+    sizes: dict[str, list[int]] = {}
+    for look in looks:
+        for name, size in look.items():
+            sizes.setdefault(name, []).append(size)
+    return (
+        {name: min(found) for name, found in sizes.items()},
+        {name: max(found) for name, found in sizes.items()},
+    )
 
 
 def _role(process: psutil.Process) -> str:

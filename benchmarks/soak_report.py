@@ -32,7 +32,8 @@ class Minute:
         spooled: Lines in the spool, ever.
         read: Rows the engine read.
         stored: Ticks the tick sinks have delivered.
-        rss: Resident bytes by process.
+        rss: Resident bytes by process, the least of the minute: what it keeps between rounds.
+        rss_most: The most of the minute.
         cpu: Processor seconds so far by process.
         spool_bytes: Size of the spool.
         lags_ms: Lags seen in this minute.
@@ -45,6 +46,7 @@ class Minute:
     read: int
     stored: int
     rss: dict[str, int]
+    rss_most: dict[str, int]
     cpu: dict[str, float]
     spool_bytes: int
     lags_ms: list[float]
@@ -78,7 +80,10 @@ class Soak:
 
 def line(minute: Minute) -> str:
     """One look in a line."""
-    rss = ", ".join(f"{name} {size / _MEGA:,.0f}" for name, size in minute.rss.items())
+    rss = ", ".join(
+        f"{name} {size / _MEGA:,.0f} to {minute.rss_most[name] / _MEGA:,.0f}"
+        for name, size in minute.rss.items()
+    )
     cpu = ", ".join(f"{name} {used:,.0f}" for name, used in minute.cpu.items())
     return (
         f"[{minute.second / 60:5.1f} min] said {minute.said:,} spooled {minute.spooled:,} read "
@@ -162,9 +167,11 @@ def _times(seen: Soak) -> Table:
 
 
 def _memory(seen: Soak) -> Table:
-    """Resident memory over time: about ten looks."""
+    """What processes keep over time: about ten minutes of it."""
     looks = seen.minutes[:: max(len(seen.minutes) // 10, 1)]
-    table = Table("RSS, MB at minute", *(f"{one.second / 60:.0f}" for one in looks), box=box.SIMPLE)
+    table = Table(
+        "least RSS, MB in minute", *(f"{one.second / 60:.0f}" for one in looks), box=box.SIMPLE
+    )
     for name in seen.minutes[-1].cpu:
         cells = (f"{one.rss[name] / _MEGA:,.0f}" if name in one.rss else "" for one in looks)
         table.add_row(name, *cells)
@@ -176,10 +183,10 @@ def _costs(seen: Soak) -> Table:
     last = seen.minutes[-1]
     table = Table(
         "process",
-        f"RSS, MB: from minute {last.second * WARM_UP / 60:.0f}",
-        "most",
+        f"least RSS, MB: from minute {last.second * WARM_UP / 60:.0f}",
         "end",
         "slope, MB/h",
+        "most RSS, MB",
         "CPU s",
         "CPU s per s",
         box=box.SIMPLE,
@@ -188,9 +195,10 @@ def _costs(seen: Soak) -> Table:
         points = settled(seen.minutes, name)
         if points:
             sizes = [size for _, size in points]
-            cells = (f"{one:,.0f}" for one in (sizes[0], max(sizes), sizes[-1]))
-            per_s = used / max(last.second, 1)
-            table.add_row(name, *cells, f"{slope(points):+,.1f}", f"{used:,.0f}", f"{per_s:.2f}")
+            most = max(minute.rss_most.get(name, 0) for minute in seen.minutes) / _MEGA
+            cells = [f"{one:,.0f}" for one in (sizes[0], sizes[-1])]
+            cells += [f"{slope(points):+,.1f}", f"{most:,.0f}", f"{used:,.0f}"]
+            table.add_row(name, *cells, f"{used / max(last.second, 1):.2f}")
     return table
 
 

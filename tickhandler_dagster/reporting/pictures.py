@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ MAX_LABELLED = 48
 MAX_CHARTS = 6
 # Inches of a picture of states: its width, what is free at both sides and above the tiles.
 _STATES_WIDTH, _MARGIN, _HEADING = 7.0, 0.1, 0.35
+# Inches of a picture of prices: free at each side, and between charts for their labels.
+_PRICES_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 8.0, 0.7, 0.15, 0.5, 0.75
+_BETWEEN_COLUMNS, _BETWEEN_ROWS = 0.8, 0.65
 # Share of bars with a trade below which each close is marked: steps alone would hide how few.
 SPARSE = 0.5
 
@@ -119,10 +122,13 @@ def draw_prices(title: str, charts: Sequence[PriceChart]) -> bytes:
 
     shown = list(charts[:MAX_CHARTS])
     height = 1.1 + 1.8 * math.ceil(len(shown) / 2)
-    figure, all_axes = blank_figure(width=8.0, height=height, charts=len(shown))
+    figure, all_axes = blank_figure(
+        width=_PRICES_WIDTH, height=height, charts=len(shown), layout=None
+    )
     for axes, chart in zip(all_axes, shown, strict=True):
         _draw_chart(axes, chart)
-    figure.suptitle(title, fontsize=10)
+    _arrange(figure, len(shown))
+    figure.suptitle(title, fontsize=10, y=1 - 0.04 / height, va="top")
     meanings = {
         PRICE_COLOUR: "close, in the price unit of the instrument",
         VOLUME_COLOUR: "notional per bar, own scale",
@@ -130,12 +136,28 @@ def draw_prices(title: str, charts: Sequence[PriceChart]) -> bytes:
     }
     figure.legend(
         handles=[Patch(color=colour, label=label) for colour, label in meanings.items()],
-        loc="outside lower center",
+        loc="lower center",
         ncols=3,
         fontsize=8,
         frameon=False,
     )
     return as_png(figure)
+
+
+def _arrange(figure: Figure, charts: int) -> None:
+    """Charts at places that are known: a layout that looks for them draws everything twice."""
+    width, height = figure.get_size_inches()
+    rows, columns = _rows_and_columns(charts)
+    free = width - _LEFT - _RIGHT - (columns - 1) * _BETWEEN_COLUMNS
+    high = height - _TOP - _BOTTOM - (rows - 1) * _BETWEEN_ROWS
+    figure.subplots_adjust(
+        left=_LEFT / width,
+        right=1 - _RIGHT / width,
+        top=1 - _TOP / height,
+        bottom=_BOTTOM / height,
+        wspace=_BETWEEN_COLUMNS / (free / columns),
+        hspace=_BETWEEN_ROWS / (high / rows),
+    )
 
 
 def _draw_chart(axes: Axes, chart: PriceChart) -> None:
@@ -175,17 +197,26 @@ def numbers(bars: pl.DataFrame, column: str) -> npt.NDArray[np.float64]:
     return bars.get_column(column).cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def blank_figure(*, width: float, height: float, charts: int) -> tuple[Figure, list[Axes]]:
+def blank_figure(
+    *,
+    width: float,
+    height: float,
+    charts: int,
+    layout: Literal["constrained"] | None = "constrained",
+) -> tuple[Figure, list[Axes]]:
     """A figure with room for that many charts, two side by side, and their axes."""
     from matplotlib.figure import Figure  # noqa: PLC0415  (slow import)
 
-    figure = Figure(figsize=(width, height), dpi=80, layout="constrained")
-    rows, columns = (math.ceil(charts / 2), 2) if charts > 1 else (1, 1)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    figure = Figure(figsize=(width, height), dpi=80, layout=layout)
+    grid = figure.subplots(*_rows_and_columns(charts), squeeze=False)
     flat = list(grid.flat)
     for axes in flat[charts:]:
         axes.axis("off")
     return figure, flat[:charts]
+
+
+def _rows_and_columns(charts: int) -> tuple[int, int]:
+    return (math.ceil(charts / 2), 2) if charts > 1 else (1, 1)
 
 
 def as_png(figure: Figure) -> bytes:
