@@ -106,10 +106,8 @@ def build_app(launcher: object) -> Celery:
             expected=f"{__name__}.{PlatformCeleryRunLauncher.__name__}",
             remedy="Copy deploy/celery/dagster.celery.yaml to dagster.yaml in DAGSTER_HOME",
         )
-    # Celery gives a shared task to every app of the process; these are this app's alone.
-    options: dict[str, Any] = {"shared": False}
-    create_execute_job_task(launcher.celery, **options)
-    create_resume_job_task(launcher.celery, **options)
+    create_execute_job_task(launcher.celery)
+    create_resume_job_task(launcher.celery)
     return launcher.celery
 
 
