@@ -5,9 +5,13 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 DEMO   := .demo
 BENCH  := .bench
+# Tests of the whole, in processes of their own mostly, whose lines are not counted.
+WHOLE  := tests/e2e tests/deploy tests/dbt tests/docs
+# Every test that starts a command would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ui lint types dictionary docs bench lock clean
+.PHONY: help demo test check coverage ui lint types dictionary docs bench lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +32,10 @@ ui: $(READY) ## Dagster's web page over the demo's instance, the sandbox behind 
 	@$(BIN)/tickhandler ui --home $(DEMO)
 
 test: lint types ## Everything a change has to pass
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-report=
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+coverage: $(READY) ## Lines that tests of the parts reach, and the least there may be
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-report=term $(WHOLE:%=--ignore=%)
 
 check: test ## The same as test
 
