@@ -61,7 +61,7 @@ THIN = {
 
 def market():
     """What is looked at, and what its features need: spot, bitcoin, dated contracts, options."""
-    options = (one.dataset_id for one in Simulator(7)._listings(VenueId(OPTIONS)))
+    options = (one.dataset_id for one in Simulator(7).listings(VenueId(OPTIONS)))
     return SmallMarket(
         *(
             "BTCUSDT",
