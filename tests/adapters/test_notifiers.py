@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import hmac
 import json
@@ -245,6 +246,21 @@ def test_a_file_gets_one_whole_line_per_message_also_from_many_threads(tmp_path)
         thread.join()
     found = {json.loads(line)["message_id"] for line in path.read_text().splitlines()}
     assert found == {f"m{number}" for number in range(20)}
+
+
+def test_a_line_that_another_is_still_writing_is_waited_for(tmp_path):
+    path = tmp_path / "alerts.jsonl"
+    sending = threading.Thread(target=FileNotifier("log", path).send, args=(made(),))
+    with path.open("ab", buffering=0) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(b'{"message_id":')
+        sending.start()
+        sending.join(0.3)
+        assert sending.is_alive()
+        other.write(b'"first"}\n')
+    sending.join(30)
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["message_id"] for line in lines] == ["first", "abc123"]
 
 
 def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path):

@@ -6,6 +6,7 @@ What belongs here: a line that is there whole or not at all. What does not: the 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -48,9 +49,15 @@ class FileNotifier:
             raise self._error(error) from error
 
     def _append(self, line: bytes) -> None:
-        """One write of one line; what a full disk cut off is taken back."""
+        """One write of one line; what a full disk cut off is taken back.
+
+        One writer at a time, of all threads and processes: `O_APPEND` alone keeps lines apart,
+        but a file grows page by page while another writes, so that its end, looked at meanwhile,
+        is the middle of a line.
+        """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             end = os.fstat(descriptor).st_size
             # A machine that stopped within a line left a part of it: the next starts on its own.
             is_cut = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
