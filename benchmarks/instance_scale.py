@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +24,10 @@ import instance_fill as fill
 import instance_page as page
 import psutil
 from dagster import DagsterEventType
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.partition_status_cache import (
-    get_and_update_asset_status_cache_value,
-)
+from dagster._core.definitions.partitions.subset import PartitionsSubset
+from dagster._core.instance import InstanceRef
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.storage.partition_status_cache import AssetStatusCacheValue
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -38,7 +38,6 @@ from tickhandler_dagster.automation.alert_store import store_memory
 from tickhandler_dagster.automation.alert_watch import Watch
 from tickhandler_dagster.automation.freshness_signals import expected_cells
 from tickhandler_dagster.definitions import build_definitions
-from tickhandler_dagster.instance.grid_states import linear_grid
 from tickhandler_dagster.market.alerts.ledger import Ledger
 from tickhandler_dagster.market.alerts.policy_form import parse_alerts
 from tickhandler_dagster.market.data_types import DataType
@@ -63,7 +62,6 @@ POLICY = {
     "deadlines": [{"assets": ["raw_ticks/*", "candles/1m"], "by": "10:00"}],
     "notifiers": {"log": {"type": "file", "path": "alerts.jsonl"}},
 }
-_THEIRS = ("the same, Dagster's own grid", lambda days: days)
 _MEGA = 1e6
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -185,29 +183,36 @@ def _fill(scale: Scale, instance: dg.DagsterInstance, streams: list[fill.Stream]
     )
 
 
+@contextmanager
+def _dagsters_own(scale: Scale) -> Iterator[dg.DagsterInstance]:
+    """Dagster's own classes over the same files: no file of settings names ours."""
+    ref = InstanceRef.from_dir(str(scale.home), config_filename="no_such_file.yaml")
+    with dg.DagsterInstance.from_ref(ref) as own:
+        yield own
+
+
 def _check_states(
     scale: Scale, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition
 ) -> None:
     """The status of one check by our event log and by Dagster's own, over the same file."""
     key = dg.AssetCheckKey(WATCHED, CHECK)
     wanted = [(key, repository.asset_graph.get(WATCHED).partitions_def)]
-    theirs = SqliteEventLogStorage(str(scale.home / "history" / "runs"))
-    theirs.register_instance(instance)
     # The file is read once beforehand, so that the first one does not pay for the second.
     instance.event_log_storage.get_asset_check_partition_info([key])
     found = []
-    for name, storage in (
-        ("status of one check", instance.event_log_storage),
-        ("the same, Dagster's own event log", theirs),
-    ):
-        with scale.measured(name) as cost:
-            state = storage.get_asset_check_state(wanted)[key]
-            cost.note = ", ".join(
-                f"{subset.size:,} {status.value.lower().replace('_', ' ')}"
-                for status, subset in state.subsets.items()
-                if subset.size
-            )
-        found.append(state.subsets)
+    with _dagsters_own(scale) as own:
+        for name, one in (
+            ("status of one check", instance),
+            ("the same, Dagster's own event log", own),
+        ):
+            with scale.measured(name) as cost:
+                state = one.event_log_storage.get_asset_check_state(wanted)[key]
+                cost.note = ", ".join(
+                    f"{subset.size:,} {status.value.lower().replace('_', ' ')}"
+                    for status, subset in state.subsets.items()
+                    if subset.size
+                )
+            found.append(state.subsets)
     if found[0] != found[1]:
         sys.exit("The two event logs disagree: the ratio means nothing.")
     ours = scale.costs[-2]
@@ -220,26 +225,40 @@ def _grid_states(
     repository: dg.RepositoryDefinition,
     streams: list[fill.Stream],
 ) -> None:
-    """The first look at the cells of every asset, on our grid and on Dagster's own."""
+    """The first look at the cells of every asset, by our event log and by Dagster's own."""
+    grids = [(one.key, repository.asset_graph.get(one.key).partitions_def) for one in streams]
     found = []
-    for name, grid_of in ((f"first look at {len(streams)} assets", linear_grid), _THEIRS):
-        for one in streams:
-            instance.event_log_storage.wipe_asset_cached_status(one.key)
-        with scale.measured(name) as cost:
-            looks = {}
-            for one in streams:
-                days = repository.asset_graph.get(one.key).partitions_def
-                value = get_and_update_asset_status_cache_value(instance, one.key, grid_of(days))
-                if days is None or value is None:
-                    sys.exit(f"{one.key.to_user_string()} was not filled.")
-                looks[one.key] = value.deserialize_materialized_partition_subsets(days)
-            cost.note = f"{sum(len(cells) for cells in looks.values()):,} cells are there"
-        found.append(looks)
+    with _dagsters_own(scale) as own:
+        for name, log in (
+            (f"first look at {len(streams)} assets", instance),
+            ("the same, Dagster's own event log", own),
+        ):
+            for key, _ in grids:
+                log.event_log_storage.wipe_asset_cached_status(key)
+            with scale.measured(name) as cost:
+                values = log.event_log_storage.get_asset_status_cache_values(
+                    grids, LoadingContextForTest(log)
+                )
+            looks = _cells(grids, values)
+            cost.note = f"{sum(map(len, looks)):,} cells are there"
+            found.append(looks)
     if found[0] != found[1]:
         sys.exit("The two grids disagree: the ratio means nothing.")
     scale.costs[-1].ratio = scale.costs[-1].cpu_s / scale.costs[-2].cpu_s
     for one in streams:  # the page's first look is one
         instance.event_log_storage.wipe_asset_cached_status(one.key)
+
+
+def _cells(
+    grids: Sequence[tuple[dg.AssetKey, dg.PartitionsDefinition | None]],
+    values: Sequence[AssetStatusCacheValue | None],
+) -> list[PartitionsSubset[str]]:
+    looks = []
+    for (key, grid), value in zip(grids, values, strict=True):
+        if grid is None or value is None:
+            sys.exit(f"{key.to_user_string()} was not filled.")
+        looks.append(value.deserialize_materialized_partition_subsets(grid))
+    return looks
 
 
 def _page(scale: Scale, streams: list[fill.Stream]) -> None:

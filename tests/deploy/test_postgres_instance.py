@@ -9,7 +9,8 @@ from collections import Counter
 import dagster as dg
 import pytest
 import yaml
-from dagster._core.events import DagsterEvent
+from dagster import DagsterEventType
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.instance import InstanceRef
 from dagster._core.remote_origin import (
     InProcessCodeLocationOrigin,
@@ -28,6 +29,7 @@ from tickhandler_dagster.instance.postgres import LinearPostgresEventLog
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.partitions.grid import build_grid
 
+PLANNED = DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 KEY = dg.AssetKey("ticks")
 CHECK = dg.AssetCheckKey(KEY, "complete")
 GRID = build_grid(
@@ -122,6 +124,21 @@ def test_after_real_runs_our_status_of_every_cell_is_dagster_s_own(instance):
     }
     assert by_status["FAILED"] == {BAD}
     assert by_status["SUCCEEDED"] == set(CELLS)
+
+
+def test_a_plan_without_a_making_is_found_as_dagster_finds_it(instance):
+    ours, key = instance.event_log_storage, dg.AssetKey("planned")
+    instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=CELLS[0]))
+    for cell in CELLS[:2]:
+        data = AssetMaterializationPlannedData(key, partition=cell)
+        event = dg.DagsterEvent(PLANNED.value, "job", event_specific_data=data)
+        now = dt.datetime.now(dt.UTC).timestamp()
+        ours.store_event(dg.EventLogEntry(None, "info", "", "run", now, dagster_event=event))
+    instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=CELLS[1]))
+    name = "get_latest_asset_partition_materialization_attempts_without_materializations"
+    found = getattr(ours, name)(key)
+    assert found == getattr(PostgresEventLogStorage, name)(ours, key)
+    assert set(found) == {CELLS[0]}
 
 
 def test_pools_begin_with_their_own_limits_on_postgres_too(instance):

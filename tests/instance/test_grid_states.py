@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import shutil
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster import DagsterEventType
+from dagster._core.events import AssetMaterializationPlannedData, StepMaterializationData
 from dagster._core.loader import LoadingContextForTest
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.partition_status_cache import (
     get_and_update_asset_status_cache_value,
 )
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tickhandler_dagster.instance.grid_states import LinearGrid, linear_grid
+from tickhandler_dagster.instance.known_cells import Verdicts
 from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.partitions.grid import build_grid
 
@@ -26,6 +31,8 @@ GRID = build_grid(VENUES, START, START + dt.timedelta(days=2))
 DAYS = ["2023-12-31", "2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04", "no day", ""]
 NAMES = [*VENUES, "nobody", ""]
 KEY = dg.AssetKey("ticks")
+PLANNED = DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+NUMBERS = itertools.count()
 CELL = "2024-01-02|binance"
 
 
@@ -75,7 +82,7 @@ def looked_by_dagster(instance):
     )
 )
 def test_a_linear_grid_knows_the_same_cells_as_dagsters(keys):
-    grid = linear_grid(GRID.core)
+    grid = linear_grid(GRID.core, Verdicts())
     assert isinstance(grid, LinearGrid)
     assert grid.filter_valid_partition_keys(keys) == GRID.core.filter_valid_partition_keys(keys)
     assert grid == GRID.core
@@ -85,8 +92,8 @@ def test_a_linear_grid_knows_the_same_cells_as_dagsters(keys):
 
 
 def test_other_definitions_are_left_as_they_are():
-    assert linear_grid(None) is None
-    assert linear_grid(GRID.days) is GRID.days
+    assert linear_grid(None, Verdicts()) is None
+    assert linear_grid(GRID.days, Verdicts()) is GRID.days
 
 
 def test_every_look_gives_what_dagster_gives_and_is_kept(instance):
@@ -102,6 +109,38 @@ def test_every_look_gives_what_dagster_gives_and_is_kept(instance):
     materialized, failed, _ = parts(first)[2]
     assert set(materialized.get_partition_keys()) == {"2024-01-01|binance", CELL}
     assert set(failed.get_partition_keys()) == {"2024-01-03|deribit"}
+
+
+@st.composite
+def histories(draw):
+    """Plans and makings of cells by two runs, in any order, and a wipe of the asset."""
+    kinds = st.sampled_from([DagsterEventType.ASSET_MATERIALIZATION, PLANNED, None])
+    cells = st.sampled_from([CELL, "2024-01-01|deribit", None])
+    return draw(st.lists(st.tuples(kinds, cells, st.sampled_from("ab")), max_size=12))
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(histories(), st.none() | st.integers(0, 8))
+def test_plans_without_a_making_are_those_that_dagster_finds(instance, history, after):
+    key = dg.AssetKey(["drawn", str(next(NUMBERS))])
+    ours = instance.event_log_storage
+    since = after and (ours.get_maximum_record_id() or 0) + after
+    for kind, cell, run in history:
+        if kind is None:
+            ours.wipe_asset(key)
+            continue
+        made = dg.AssetMaterialization(key, partition=cell)
+        data = (
+            AssetMaterializationPlannedData(key, partition=cell)
+            if kind is PLANNED
+            else StepMaterializationData(made)
+        )
+        event = dg.DagsterEvent(kind.value, "job", event_specific_data=data)
+        now = dt.datetime.now(dt.UTC).timestamp()
+        ours.store_event(dg.EventLogEntry(None, "info", "", run, now, dagster_event=event))
+    name = "get_latest_asset_partition_materialization_attempts_without_materializations"
+    found = getattr(ours, name)(key, after_storage_id=since)
+    assert found == getattr(SqliteEventLogStorage, name)(ours, key, after_storage_id=since)
 
 
 def test_a_runs_file_is_whole_as_soon_as_an_event_is_stored(instance):

@@ -13,12 +13,10 @@ against Dagster's.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import dagster as dg
 from dagster._core.asset_graph_view.serializable_entity_subset import SerializableEntitySubset
-from dagster._core.definitions.partitions.utils.multi import MULTIPARTITION_KEY_DELIMITER
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
     AssetCheckExecutionResolvedStatus,
@@ -26,6 +24,8 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 from dagster._core.storage.asset_check_state import AssetCheckState, _valid_partition_key
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
+
+from tickhandler_dagster.instance.known_cells import KnownCells, Verdicts
 
 _EVALUATED = {
     AssetCheckExecutionRecordStatus.SUCCEEDED: AssetCheckExecutionResolvedStatus.SUCCEEDED,
@@ -46,7 +46,7 @@ class LinearCheckState(AssetCheckState):
         """The state after these records; Dagster's own way where the check has no partitions."""
         if partitions_def is None:
             return super().with_updates(key, partitions_def, partition_records, run_statuses)
-        cells, is_known = _Cells(self), _KnownCells(partitions_def)
+        cells, is_known = _Cells(self), _tells_cells(partitions_def)
         for record in partition_records:
             if is_known(record.partition_key):
                 cells.take(record)
@@ -75,27 +75,6 @@ class LinearCheckStates:
     ) -> Mapping[dg.AssetCheckKey, AssetCheckState]:
         """Nothing, for each check."""
         return {key: LinearCheckState.empty() for key in keys}
-
-
-class _KnownCells:
-    """Tells cells of the grid from others; a day is looked at once, whatever venues it has.
-
-    Dagster reads a day's text and walks its calendar for every cell: most of the time that is left.
-    """
-
-    def __init__(self, partitions_def: dg.PartitionsDefinition) -> None:
-        self._partitions_def = partitions_def
-        self._dimensions = (
-            [cache(one.partitions_def.has_partition_key) for one in partitions_def.partitions_defs]
-            if isinstance(partitions_def, dg.MultiPartitionsDefinition)
-            else []
-        )
-
-    def __call__(self, cell: str | None) -> bool:
-        parts = cell.split(MULTIPARTITION_KEY_DELIMITER) if cell else []
-        if parts and len(parts) == len(self._dimensions):
-            return all(has(part) for has, part in zip(self._dimensions, parts, strict=True))
-        return _valid_partition_key(cell, self._partitions_def)
 
 
 class _Cells:
@@ -130,6 +109,14 @@ class _Cells:
                 is_failure = status is dg.DagsterRunStatus.FAILURE
                 self.by_status[ended.IN_PROGRESS] -= cells
                 self.by_status[ended.EXECUTION_FAILED if is_failure else ended.SKIPPED] |= cells
+
+
+def _tells_cells(partitions_def: dg.PartitionsDefinition) -> Callable[[str | None], bool]:
+    """What tells a cell from another text, or from none."""
+    if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        return lambda key: _valid_partition_key(key, partitions_def)
+    known = KnownCells(partitions_def, Verdicts())
+    return lambda key: key is not None and key in known
 
 
 def _keys(subset: SerializableEntitySubset[dg.AssetCheckKey] | None) -> set[str]:
