@@ -1,7 +1,8 @@
 """The services a backfill needs, as processes: a code location and the daemon; what they took.
 
 What belongs here: starting, stopping, processor time and memory. What does not: what is asked of
-them (`backfill.py`). The daemon is Dagster's own and looks every thirty seconds.
+them (`backfill.py`). The daemon is Dagster's own, looks every thirty seconds and has the heap that
+it has on a single host.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import yaml
 
+_COMPOSE = Path(__file__).resolve().parents[1] / "deploy" / "compose" / "compose.yaml"
+_HEAP = "MALLOC_ARENA_MAX"
 _HOST = "127.0.0.1"
 _READY_S = 240.0
 _STOP_S = 30.0
@@ -81,11 +85,18 @@ def open_services(environment: Mapping[str, str], folder: Path) -> Iterator[Serv
             )
         )
         _wait(processes[0], port)
-        processes.append(_start(environment, folder, "daemon", ["dagster._daemon", "run", *where]))
+        of_daemon = {**environment, _HEAP: daemon_heap()}
+        processes.append(_start(of_daemon, folder, "daemon", ["dagster._daemon", "run", *where]))
         yield Services(*(psutil.Process(one.pid) for one in processes))
     finally:
         for process in reversed(processes):
             _end(process)
+
+
+def daemon_heap() -> str:
+    """How many heaps the daemon's threads share on a single host."""
+    services = yaml.safe_load(_COMPOSE.read_text())["services"]
+    return str(services["daemon"]["environment"][_HEAP])
 
 
 def _start(

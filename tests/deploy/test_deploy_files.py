@@ -180,6 +180,7 @@ def test_what_the_chart_is_given_as_kubernetes_objects_keeps_their_schemas():
             "imagePullPolicy": part["image"]["pullPolicy"],
             "resources": part["resources"],
             "securityContext": part["securityContext"],
+            "env": part.get("env", []),
             **probes,
         }
         pods.append({"securityContext": part["podSecurityContext"], "containers": [container]})
@@ -197,6 +198,12 @@ def test_what_the_chart_is_given_as_kubernetes_objects_keeps_their_schemas():
         pod_spec_config=run["podSpecConfig"],
         job_spec_config=run["jobSpecConfig"],
     )
+
+
+def test_the_daemons_threads_share_a_heap_wherever_it_runs(compose):
+    variables = read("kubernetes/values.yaml")["dagsterDaemon"]["env"]
+    assert {one["name"]: one["value"] for one in variables} == {"MALLOC_ARENA_MAX": "1"}
+    assert compose["services"]["daemon"]["environment"]["MALLOC_ARENA_MAX"] == "1"
 
 
 def test_every_image_and_identity_of_kubernetes_is_the_same_one():
