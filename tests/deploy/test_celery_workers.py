@@ -13,13 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+from doubles.installation import settings_over
 from doubles.services import Services
 from doubles.small_market import SmallMarket
-from pydantic import AnyHttpUrl, SecretStr
 
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings, child_environment
+from tickhandler_dagster.settings import child_environment
 
 DAY = "2024-08-08"
 # Two channels each, so that a run takes long enough to be killed in.
@@ -91,19 +90,8 @@ class Cluster:
 
 
 def settings_of(server, root, **more):
-    return Settings(
-        tardis_endpoint=AnyHttpUrl(server.api_url),
-        tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-        tardis_api_key=SecretStr(SANDBOX_KEY),
-        lake_root=root / "lake",
-        warehouse_folder=root / "warehouse",
-        instrument_exchanges=VENUES,
-        download_venues=VENUES,
-        download_data_types=("trades", "book_snapshot_5"),
-        partition_start_date=DAY,
-        partition_end_date=DAY,
-        log_level="ERROR",
-        **more,
+    return settings_over(
+        server, root, VENUES, days=(DAY,), download_data_types=("trades", "book_snapshot_5"), **more
     )
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
+from doubles.installation import settings_over
 from doubles.services import DAEMON, Services
 from doubles.small_market import SmallMarket
-from pydantic import AnyHttpUrl, SecretStr
 
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings, child_environment
+from tickhandler_dagster.settings import child_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -97,17 +96,13 @@ class Host:
 def host(tmp_path, make_home):
     home, database = make_home("deploy/dagster.postgres.yaml")
     with SandboxServer(SmallMarket("BTCUSDT")) as server:
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=tmp_path / "lake",
-            warehouse_folder=tmp_path / "warehouse",
+        settings = settings_over(
+            server,
+            tmp_path,
+            ("binance",),
+            days=(DAY,),
             dagster_home=home,
-            instrument_exchanges=("binance",),
-            download_venues=("binance",),
-            partition_start_date=DAY,
-            partition_end_date=DAY,
+            log_level="INFO",
             log_format="json",
         )
         environment = {**os.environ, **child_environment(settings), **database}

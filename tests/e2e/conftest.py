@@ -12,8 +12,9 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+from doubles.installation import settings_over
 from doubles.services import Services
-from pydantic import AnyHttpUrl, SecretStr
+from pydantic import SecretStr
 
 from tickhandler_dagster.adapters.manifests import read_raw_manifest
 from tickhandler_dagster.definitions import build_definitions
@@ -23,7 +24,6 @@ from tickhandler_dagster.market.timeframes import Timeframe
 from tickhandler_dagster.resources.lake_store import build_lake
 from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings
 
 CANDLES = tuple(f"candles/{timeframe}" for timeframe in Timeframe)
 ENDS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -108,20 +108,13 @@ def opened_platform(
         SandboxServer(source, **server_options) as server,
         dg.DagsterInstance.ephemeral() as instance,
     ):
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(key) if key else None,
-            lake_root=root / "lake",
-            instrument_exchanges=tuple(venues),
-            download_venues=tuple(venues),
-            partition_start_date=start,
-            **{
-                "warehouse_folder": root / "warehouse",
-                "streaming_spool_folder": root / "spool",
-                **(more_settings or {}),
-            },
-        )
+        given = {
+            "tardis_api_key": SecretStr(key) if key else None,
+            "partition_start_date": start,
+            "log_level": "INFO",
+            **(more_settings or {}),
+        }
+        settings = settings_over(server, root, venues, **given)
         yield Platform(settings, instance), server
 
 

@@ -8,29 +8,25 @@ the same instance, as the command line does them. The daemon's clock runs fast a
 import contextlib
 import datetime as dt
 import json
-import shutil
 import threading
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import dagster as dg
 import pytest
+from doubles.installation import new_home, settings_over
 from doubles.small_market import SmallMarket
-from pydantic import AnyHttpUrl, SecretStr
 
 from tickhandler_dagster.assets import retries
 from tickhandler_dagster.automation.alert_store import read_memory
 from tickhandler_dagster.market.alerts.policy_form import parse_alerts
 from tickhandler_dagster.market.alerts.signal import IncidentKind
 from tickhandler_dagster.market.states import DataState
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings, child_environment
+from tickhandler_dagster.settings import child_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 SYMBOL, WELL = "BTCUSDT", "ETHUSDT"  # of a cell whose one file fails, the other is served
 FIRST, SPEED, LIMIT_S = dt.date(2024, 8, 1), 300, 90
 CHECK, RUN = IncidentKind.FAILED_CHECK, IncidentKind.FAILED_RUN
@@ -205,27 +201,22 @@ EXPECTED_LATE = {(LATE, f"raw_ticks/trades {_cell(day)}") for day in LATE_DAYS}
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, open_services, platform_over):
     folder = tmp_path_factory.mktemp("alerts")
-    home = folder / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
+    home = new_home(folder)
     morning = dt.datetime.combine(LATE_DAYS[-1], dt.time(10, 1), dt.UTC) + dt.timedelta(days=1)
     code = folder / "fast_clock.py"
     start_us = round(morning.timestamp() * 1e6)
     code.write_text(CODE.format(start_us=start_us, began=time.time(), speed=SPEED))
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(SandboxServer(SmallMarket(SYMBOL, WELL)))
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=folder / "lake",
-            dagster_home=home,
-            instrument_exchanges=("binance",),
-            download_venues=("binance",),
+        settings = settings_over(
+            server,
+            folder,
+            ("binance",),
+            days=(FIRST, LATE_DAYS[-1]),
             download_data_types=("trades",),
-            partition_start_date=FIRST,
-            partition_end_date=LATE_DAYS[-1],
+            dagster_home=home,
             alerts=parse_alerts(json.dumps(POLICY)),
+            log_level="INFO",
         )
         hook, pager = Receiver().open(), Receiver().open()
         stack.callback(hook.close)

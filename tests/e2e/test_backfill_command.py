@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -11,16 +10,14 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
+from doubles.installation import new_home, settings_over
 from doubles.small_market import SmallMarket
-from pydantic import AnyHttpUrl, SecretStr
 
 from tickhandler_dagster.automation.backfills import is_daemon_alive
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings, child_environment
+from tickhandler_dagster.settings import child_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("binance", "okex-swap")
 MARKET = ("BTCUSDT", "ETHUSDT", "BTC-USDT-SWAP")
 DAYS = ("2024-08-08", "2024-08-09", "2024-08-10")
@@ -55,23 +52,14 @@ class Installation:
 
 @pytest.fixture
 def installation(tmp_path, open_services):
-    home = tmp_path / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
     with SandboxServer(SmallMarket(*MARKET)) as server:
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=tmp_path / "lake",
-            warehouse_folder=tmp_path / "warehouse",
-            dagster_home=home,
-            instrument_exchanges=VENUES,
-            download_venues=VENUES,
+        settings = settings_over(
+            server,
+            tmp_path,
+            VENUES,
+            days=DAYS,
             download_data_types=("trades",),
-            partition_start_date=DAYS[0],
-            partition_end_date=DAYS[-1],
-            log_level="ERROR",
+            dagster_home=new_home(tmp_path),
         )
         with open_services(child_environment(settings), tmp_path) as services:
             location = services.start_code("-m", "tickhandler_dagster.definitions")

@@ -4,7 +4,6 @@ The three services of an installation are started apart, as on a server: the cod
 and the daemon. The only difference to an installation is how often the daemon looks for work.
 """
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,14 +11,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from doubles.installation import new_home, settings_over
 from doubles.small_market import SmallMarket
-from pydantic import AnyHttpUrl, SecretStr
 
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings, child_environment
+from tickhandler_dagster.settings import child_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("binance", "deribit")
 # Options belong to it, or there is no chain: one that trades on the first day, one on the second.
 OPTIONS = ("BTC-27SEP24-60000-P", "BTC-27SEP24-47000-P")
@@ -186,20 +183,14 @@ def _cells(statuses, field):
 @pytest.fixture
 def page(tmp_path, ask_page, open_services):
     """Code location, page and daemon over an empty lake, the sandbox in the vendor's place."""
-    home = tmp_path / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
     with SandboxServer(SmallMarket(*MARKET)) as vendor:
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(vendor.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(vendor.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=tmp_path / "lake",
-            warehouse_folder=tmp_path / "warehouse",
-            dagster_home=home,
-            instrument_exchanges=VENUES,
-            download_venues=VENUES,
+        settings = settings_over(
+            vendor,
+            tmp_path,
+            VENUES,
             partition_start_date="2024-08-07",
+            dagster_home=new_home(tmp_path),
+            log_level="INFO",
         )
         with open_services(child_environment(settings), tmp_path) as services:
             location = services.start_code("-m", "tickhandler_dagster.definitions")

@@ -1,6 +1,5 @@
 """A backfill in blocks through the real daemon: killed in the middle, cancelled, and finished."""
 
-import shutil
 import signal
 import time
 from collections import Counter
@@ -9,18 +8,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
-from pydantic import AnyHttpUrl, SecretStr
+from doubles.installation import new_home, settings_over
 
 from tickhandler_dagster.automation.backfill_blocks import blocks_of
 from tickhandler_dagster.automation.backfills import start_partitions, state_of
 from tickhandler_dagster.automation.jobs import partitions_of
 from tickhandler_dagster.definitions import build_definitions
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
 from tickhandler_dagster.sandbox.simulator import Simulator
-from tickhandler_dagster.settings import Settings, child_environment
+from tickhandler_dagster.settings import child_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 VENUE = "upbit"
 DAYS = tuple(f"2024-08-0{day}" for day in range(1, 9))
 ASSETS = (dg.AssetKey("instruments"), dg.AssetKey(["raw_ticks", "trades"]))
@@ -68,24 +65,16 @@ class Installation:
 
 @pytest.fixture
 def installation(tmp_path):
-    home = tmp_path / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
     with SandboxServer(Simulator(7, scale=0.01)) as server:
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=tmp_path / "lake",
-            dagster_home=home,
-            instrument_exchanges=(VENUE,),
-            download_venues=(VENUE,),
+        settings = settings_over(
+            server,
+            tmp_path,
+            (VENUE,),
+            days=DAYS,
             download_data_types=("trades",),
-            partition_start_date=DAYS[0],
-            partition_end_date=DAYS[-1],
-            log_level="ERROR",
+            dagster_home=new_home(tmp_path),
         )
-        with dg.DagsterInstance.from_config(str(home)) as instance:
+        with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
             yield Installation(settings, instance)
 
 

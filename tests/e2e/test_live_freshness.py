@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-import shutil
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.instance.methods import event_methods
+from doubles.installation import new_home
 
 from tickhandler_dagster.assets.live_tables import FAIL_AFTER, FEED, WARN_AFTER, live_candles_key
 from tickhandler_dagster.automation.live_reports import DagsterReporter, SessionTables
@@ -28,7 +27,6 @@ from tickhandler_dagster.market.venues import VenueId
 from tickhandler_dagster.settings import Settings, child_environment
 from tickhandler_dagster.streaming.ports import FeedStatus, LiveStatus
 
-ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120
 TABLES = (FEED, live_candles_key(Timeframe.S15))
 POLICY = {
@@ -71,9 +69,7 @@ def hook():
 @pytest.fixture
 def instance(tmp_path, open_services, hook):
     """An instance with a daemon that looks at freshness every second."""
-    home = tmp_path / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
+    home = new_home(tmp_path)
     code = tmp_path / "location.py"
     code.write_text(CODE)
     settings = Settings(

@@ -1,14 +1,13 @@
 """Every mode of the command against the sandbox, checked by the lake, the instance, the tables."""
 
 import json
-import shutil
 from pathlib import Path
 
 import dagster as dg
 import duckdb
 import pytest
+from doubles.installation import moved_in, new_home, settings_over
 from doubles.small_market import SmallMarket
-from pydantic import AnyHttpUrl, SecretStr
 from typer.testing import CliRunner
 
 from tickhandler_dagster.adapters.manifests import read_raw_manifest
@@ -19,12 +18,9 @@ from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.days import VenueDay
 from tickhandler_dagster.market.states import DataState
 from tickhandler_dagster.resources.lake_store import build_lake
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings, child_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("binance", "okex-swap")
 # Two of each venue: one that a restricted download takes, and one that it leaves.
 MARKET = ("BTCUSDT", "ETHUSDT", "BTC-USDT-SWAP", "ETH-USDT-SWAP")
@@ -65,28 +61,12 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     root = tmp_path_factory.mktemp("modes")
-    home = root / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
-    with SandboxServer(SmallMarket(*MARKET)) as server, pytest.MonkeyPatch.context() as patch:
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=root / "lake",
-            warehouse_folder=root / "warehouse",
-            dagster_home=home,
-            instrument_exchanges=VENUES,
-            download_venues=VENUES,
-            download_data_types=TYPES,
-            partition_start_date=DAYS[0],
-            partition_end_date=DAYS[-1],
-            log_level="ERROR",
+    with SandboxServer(SmallMarket(*MARKET)) as server:
+        settings = settings_over(
+            server, root, VENUES, days=DAYS, download_data_types=TYPES, dagster_home=new_home(root)
         )
-        patch.chdir(root)
-        for name, text in child_environment(settings).items():
-            patch.setenv(name, text)
-        yield Shop(settings, server)
+        with moved_in(settings, root):
+            yield Shop(settings, server)
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,17 @@
 """`tickhandler plan` and `run --plan` over the sandbox: what is told, done, and what it took."""
 
 import json
-import shutil
-from pathlib import Path
 
 import dagster as dg
 import pytest
-from pydantic import AnyHttpUrl, SecretStr
+from doubles.installation import moved_in, new_home, settings_over
 from typer.testing import CliRunner
 
 from tickhandler_dagster.cli.app import app
 from tickhandler_dagster.definitions import build_definitions
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
 from tickhandler_dagster.sandbox.simulator import Simulator
-from tickhandler_dagster.settings import Settings, child_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("binance", "okex-swap")
 TYPES = ("trades", "derivative_ticker")
 DAYS = ("2024-08-08", "2024-08-09", "2024-08-10", "2024-08-11")
@@ -60,28 +55,12 @@ class Shop:
 def shop(tmp_path_factory):
     """Catalogues of two venues, and not one file yet."""
     root = tmp_path_factory.mktemp("plan")
-    home = root / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
-    with SandboxServer(Simulator(7, scale=0.03)) as server, pytest.MonkeyPatch.context() as patch:
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=root / "lake",
-            warehouse_folder=root / "warehouse",
-            dagster_home=home,
-            instrument_exchanges=VENUES,
-            download_venues=VENUES,
-            download_data_types=TYPES,
-            partition_start_date=DAYS[0],
-            partition_end_date=DAYS[-1],
-            log_level="ERROR",
+    with SandboxServer(Simulator(7, scale=0.03)) as server:
+        settings = settings_over(
+            server, root, VENUES, days=DAYS, download_data_types=TYPES, dagster_home=new_home(root)
         )
-        patch.chdir(root)
-        for name, text in child_environment(settings).items():
-            patch.setenv(name, text)
-        yield Shop(settings, server, root)
+        with moved_in(settings, root):
+            yield Shop(settings, server, root)
 
 
 def line(plan, asset):

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
+from doubles.installation import moved_in, new_home, settings_over
 from doubles.small_market import SmallMarket
-from pydantic import AnyHttpUrl, SecretStr
 from typer.testing import CliRunner
 
 from tickhandler_dagster.cli.app import app
 from tickhandler_dagster.definitions import build_definitions
 from tickhandler_dagster.market.candle_table import PROVENANCE
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule, Revised
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings, child_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 VENUE = "binance"
 DAYS = ("2024-08-08", "2024-08-09", "2024-08-10")
 DAY = DAYS[1]
@@ -95,35 +91,22 @@ class Shop:
 def shop(tmp_path_factory):
     """Three days of trades and candles."""
     root = tmp_path_factory.mktemp("recheck")
-    home = root / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
-    with (
-        SandboxServer(SmallMarket(FILE, "BTCUSDT")) as server,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=root / "lake",
-            dagster_home=home,
-            instrument_exchanges=(VENUE,),
-            download_venues=(VENUE,),
+    with SandboxServer(SmallMarket(FILE, "BTCUSDT")) as server:
+        settings = settings_over(
+            server,
+            root,
+            (VENUE,),
+            days=DAYS,
             download_data_types=("trades",),
-            partition_start_date=DAYS[0],
-            partition_end_date=DAYS[-1],
-            log_level="ERROR",
+            dagster_home=new_home(root),
         )
-        patch.chdir(root)
-        for name, text in child_environment(settings).items():
-            patch.setenv(name, text)
-        shop = Shop(settings, server)
-        shop.run("exchange_catalog", partition=VENUE)
-        shop.run("instruments", "raw_ticks/trades", is_range=True)
-        shop.run("completeness", is_range=True)
-        shop.run(f"candles/{TIMEFRAME}", is_range=True)
-        yield shop
+        with moved_in(settings, root):
+            shop = Shop(settings, server)
+            shop.run("exchange_catalog", partition=VENUE)
+            shop.run("instruments", "raw_ticks/trades", is_range=True)
+            shop.run("completeness", is_range=True)
+            shop.run(f"candles/{TIMEFRAME}", is_range=True)
+            yield shop
 
 
 @pytest.fixture(scope="module")

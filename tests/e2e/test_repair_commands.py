@@ -1,23 +1,19 @@
 """The commands about what is missing, over a vendor with faults: found, repaired, found whole."""
 
 import json
-import shutil
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from doubles.installation import moved_in, new_home, settings_over
 from doubles.small_market import SmallMarket
-from pydantic import AnyHttpUrl, SecretStr
 from typer.testing import CliRunner
 
 from tickhandler_dagster.cli.app import app
 from tickhandler_dagster.definitions import build_definitions
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings, child_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("binance", "okex-swap")
 DAYS = ("2024-08-08", "2024-08-09", "2024-08-10", "2024-08-11")
 BROKEN = {("2024-08-08", "binance"), ("2024-08-10", "binance"), ("2024-08-09", "okex-swap")}
@@ -72,40 +68,30 @@ class Shop:
 def shop(tmp_path_factory):
     """Four days of two venues, trades only; three cells met a fault that has healed since."""
     root = tmp_path_factory.mktemp("repair")
-    home = root / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
-    with SandboxServer(SmallMarket(*MARKET)) as server, pytest.MonkeyPatch.context() as patch:
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=root / "lake",
-            dagster_home=home,
-            instrument_exchanges=VENUES,
-            download_venues=VENUES,
+    with SandboxServer(SmallMarket(*MARKET)) as server:
+        settings = settings_over(
+            server,
+            root,
+            VENUES,
+            days=DAYS,
             download_data_types=("trades",),
-            partition_start_date=DAYS[0],
-            partition_end_date=DAYS[-1],
-            log_level="ERROR",
+            dagster_home=new_home(root),
         )
-        patch.chdir(root)
-        for name, text in child_environment(settings).items():
-            patch.setenv(name, text)
-        shop = Shop(settings, server)
-        for day, venue in BROKEN:
-            server.faults.add(
-                FaultRule(
-                    Fault.MISSING_FILE, venue, data_type="trades", date=day, symbol=FILES[venue]
+        with moved_in(settings, root):
+            shop = Shop(settings, server)
+            for day, venue in BROKEN:
+                server.faults.add(
+                    FaultRule(
+                        Fault.MISSING_FILE, venue, data_type="trades", date=day, symbol=FILES[venue]
+                    )
                 )
-            )
-        for venue in VENUES:
-            shop.run("exchange_catalog", partition=venue)
-            shop.run("instruments", "raw_ticks/trades", venue=venue)
-            shop.run("completeness", venue=venue)
-            shop.run(*KEPT, venue=venue)
-        server.faults.clear()
-        yield shop
+            for venue in VENUES:
+                shop.run("exchange_catalog", partition=venue)
+                shop.run("instruments", "raw_ticks/trades", venue=venue)
+                shop.run("completeness", venue=venue)
+                shop.run(*KEPT, venue=venue)
+            server.faults.clear()
+            yield shop
 
 
 @pytest.fixture(scope="module")

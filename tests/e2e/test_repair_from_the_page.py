@@ -2,26 +2,22 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import dagster as dg
 import pytest
+from doubles.installation import new_home, settings_over
 from doubles.small_market import SmallMarket
-from pydantic import AnyHttpUrl, SecretStr
 
 from tickhandler_dagster.automation.backfills import REPAIR_TAG
 from tickhandler_dagster.definitions import build_definitions
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings, child_environment
+from tickhandler_dagster.settings import child_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("binance", "okex-swap")
 DAYS = ("2024-08-08", "2024-08-09", "2024-08-10", "2024-08-11")
 FILES = {"binance": "BTCUSDT", "okex-swap": "BTC-USDT-SWAP"}
@@ -121,21 +117,15 @@ def _until(is_so):
 def lake(tmp_path_factory):
     """Four days of two venues, trades only; three files were not there and are now."""
     root = tmp_path_factory.mktemp("page")
-    home = root / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
     with SandboxServer(SmallMarket(*MARKET)) as server:
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=root / "lake",
-            dagster_home=home,
-            instrument_exchanges=VENUES,
-            download_venues=VENUES,
+        settings = settings_over(
+            server,
+            root,
+            VENUES,
+            days=DAYS,
             download_data_types=("trades",),
-            partition_start_date=DAYS[0],
-            partition_end_date=DAYS[-1],
+            dagster_home=new_home(root),
+            log_level="INFO",
         )
         for cell in BROKEN:
             day, venue = cell.split("|")

@@ -6,7 +6,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,17 +13,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from doubles.installation import new_home, settings_over
 from doubles.small_market import SmallMarket
-from pydantic import AnyHttpUrl, SecretStr
 
 from tickhandler_dagster.cli.mode_work import MODE_TAG
 from tickhandler_dagster.definitions import build_definitions
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.faults import Fault, FaultRule
 from tickhandler_dagster.sandbox.server import SandboxServer
-from tickhandler_dagster.settings import Settings, child_environment
+from tickhandler_dagster.settings import child_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("binance", "deribit")
 MARKET = ("BTCUSDT", "ETHUSDT", "BTC-PERPETUAL")
 FIRST, LAST = "2024-08-05", "2024-08-12"
@@ -68,28 +65,14 @@ class Installation:
 def installation(tmp_path_factory, open_services):
     """Two days of two venues fetched from a terminal, one file of them broken; more days listed."""
     folder = tmp_path_factory.mktemp("installation")
-    home = folder / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
     with SandboxServer(SmallMarket(*MARKET)) as vendor:
         vendor.faults.add(
             FaultRule(
                 Fault.CORRUPT_GZIP, "binance", data_type="trades", date=FETCHED[1], symbol="ETH*"
             )
         )
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(vendor.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(vendor.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
-            lake_root=folder / "lake",
-            warehouse_folder=folder / "warehouse",
-            streaming_spool_folder=folder / "spool",
-            dagster_home=home,
-            instrument_exchanges=VENUES,
-            download_venues=VENUES,
-            partition_start_date=FIRST,
-            partition_end_date=LAST,
-            log_level="ERROR",
+        settings = settings_over(
+            vendor, folder, VENUES, days=(FIRST, LAST), dagster_home=new_home(folder)
         )
         with open_services(child_environment(settings), folder) as services:
             console = Installation(settings, folder)

@@ -11,14 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pydantic import AnyHttpUrl, SecretStr
+from doubles.installation import settings_over
 from rich.console import Console
 
 from tickhandler_dagster.partitions.grid import build_grid
-from tickhandler_dagster.sandbox.dataset_gate import SANDBOX_KEY
 from tickhandler_dagster.sandbox.server import SandboxServer
 from tickhandler_dagster.sandbox.simulator import Simulator, Window
-from tickhandler_dagster.settings import Settings
 
 BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
 # A process that lets another one work, waits for it, and then waits to be ended.
@@ -51,13 +49,11 @@ def test_the_work_without_dagster_makes_every_cell_and_makes_it_again(load, tmp_
     day = dt.date(2024, 1, 2)
     window = Window(day - dt.timedelta(days=31), day + dt.timedelta(days=2), day)
     with SandboxServer(Simulator(7, scale=0.001, window=window)) as server:
-        settings = Settings(
-            tardis_endpoint=AnyHttpUrl(server.api_url),
-            tardis_datasets_endpoint=AnyHttpUrl(server.datasets_url),
-            tardis_api_key=SecretStr(SANDBOX_KEY),
+        settings = settings_over(
+            server,
+            tmp_path,
+            ("okex",),
             lake_root=tmp_path,
-            instrument_exchanges=("okex",),
-            download_venues=("okex",),
             download_data_types=load("backfill").TYPES,
         )
         seconds = load("backfill_work").work_through(settings, [day])
