@@ -22,8 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 SCRIPTS = [ROOT / ".ci" / "run", *sorted(DEPLOY.rglob("*.sh"))]
 GIVEN = {"DAGSTER_POSTGRES_PASSWORD": "secret"}
-# Read by the compose file and by Dagster, and no settings of ours.
-OTHERS = re.compile(r"DAGSTER_POSTGRES_\w+|CELERY_\w+|WORKER_\w+|LIVE_\w+|REDIS_\w+|SHARED_ADDRESS")
+# Read by the compose file, by Dagster and by the C library, and no settings of ours.
+OTHERS = re.compile(
+    r"DAGSTER_POSTGRES_\w+|CELERY_\w+|WORKER_\w+|LIVE_\w+|REDIS_\w+|SHARED_ADDRESS|MALLOC_\w+"
+)
 
 
 def read(path):
@@ -200,10 +202,15 @@ def test_what_the_chart_is_given_as_kubernetes_objects_keeps_their_schemas():
     )
 
 
-def test_the_daemons_threads_share_a_heap_wherever_it_runs(compose):
+def test_threads_of_what_runs_for_long_share_a_heap_wherever_it_runs(compose):
     variables = read("kubernetes/values.yaml")["dagsterDaemon"]["env"]
     assert {one["name"]: one["value"] for one in variables} == {"MALLOC_ARENA_MAX": "1"}
-    assert compose["services"]["daemon"]["environment"]["MALLOC_ARENA_MAX"] == "1"
+    for service in ("daemon", "live"):
+        assert compose["services"][service]["environment"]["MALLOC_ARENA_MAX"] == "1"
+    assert (
+        "Environment=MALLOC_ARENA_MAX=1\n"
+        in (DEPLOY / "streaming/tickhandler-live.service").read_text()
+    )
 
 
 def test_every_image_and_identity_of_kubernetes_is_the_same_one():
