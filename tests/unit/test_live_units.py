@@ -45,8 +45,14 @@ def test_the_session_is_a_command_with_options_that_exist():
     command = get_command(app).commands[name]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {one for one in rest if one.startswith("--")} <= known
-    variable = service["Environment"].partition("=")[0]
-    assert variable.lower() in Settings.model_fields
+
+
+def test_the_variables_of_the_session_are_settings_and_the_one_of_the_c_library():
+    text = (FOLDER / "tickhandler-live.service").read_text(encoding="utf-8")
+    variables = dict(re.findall(r"^Environment=(\w+)=(\S+)$", text, re.MULTILINE))
+    assert variables.pop("MALLOC_ARENA_MAX") == "1"
+    assert variables
+    assert {name.lower() for name in variables} <= set(Settings.model_fields)
 
 
 def test_the_look_asks_where_the_session_listens():
