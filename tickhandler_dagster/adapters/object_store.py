@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from tickhandler_dagster.adapters.folder_walk import files_below
 from tickhandler_dagster.adapters.leftovers import owner_tag, sweep_leftovers
 from tickhandler_dagster.adapters.object_versions import ABSENT, VersionMemory
 from tickhandler_dagster.market.errors import (
@@ -212,9 +213,7 @@ class LocalObjectStore:
         folder = self._root / prefix.rpartition("/")[0]
         with storage_errors(folder):
             paths = sorted(
-                file.relative_to(self._root).as_posix()
-                for file in folder.rglob("*")
-                if file.is_file()
+                file.relative_to(self._root).as_posix() for file, _ in files_below(folder)
             )
         yield from (path for path in paths if path.startswith(prefix) and not is_temporary(path))
 

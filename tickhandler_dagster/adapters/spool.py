@@ -25,6 +25,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tickhandler_dagster.adapters.folder_walk import files_below
 from tickhandler_dagster.adapters.object_store import storage_errors
 from tickhandler_dagster.market.data_types import DataType
 from tickhandler_dagster.market.errors import ConcurrentWrite, CorruptData
@@ -160,8 +161,9 @@ def spooled_venues(root: Path) -> list[VenueId]:
 
 
 def spool_bytes(root: Path) -> int:
-    """Size of all files of the spool."""
-    return sum(_size(path) for path in root.rglob("*")) if root.is_dir() else 0
+    """Size of all files of the spool, of which some are written and removed meanwhile."""
+    with storage_errors(root, setting=SETTING):
+        return sum(status.st_size for _, status in files_below(root))
 
 
 def claim(root: Path, venue: VenueId) -> io.BufferedWriter:
@@ -188,10 +190,3 @@ def claim(root: Path, venue: VenueId) -> io.BufferedWriter:
             remedy="End the other process, or give this one a spool folder of its own",
         ) from None
     return file
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except FileNotFoundError:
-        return 0

@@ -23,6 +23,7 @@ from pathlib import Path
 import polars as pl
 
 from tickhandler_dagster.adapters.duckdb_views import StoredColumn
+from tickhandler_dagster.adapters.folder_walk import files_below
 from tickhandler_dagster.adapters.object_store import LocalObjectStore, ObjectStore, storage_errors
 from tickhandler_dagster.adapters.parquet import ParquetTableWriter
 from tickhandler_dagster.adapters.warehouse import LoadedObject, TableDay
@@ -201,11 +202,9 @@ def sweep_day_files(
     home, removed = folder.root / day_files_folder(table), 0
     oldest = time.time() - RETIRED_KEPT_S
     with storage_errors(home, setting="WAREHOUSE_FOLDER"):
-        if not home.is_dir():
-            return 0
-        for file in home.iterdir():
+        for file, status in files_below(home):
             path = file.relative_to(folder.root).as_posix()
-            if path not in published and file.stat().st_mtime < oldest:
+            if path not in published and status.st_mtime < oldest:
                 file.unlink()
                 removed += 1
     return removed
